@@ -95,9 +95,7 @@ def test_many_kernels_that_clang_compiles(name: str) -> None:
 
 
 @pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m55"])
-@pytest.mark.parametrize(
-    "numbers", [range(40), pytest.param(range(250), marks=pytest.mark.sweep)], ids=["few", "many"]
-)
+@pytest.mark.parametrize("numbers", [range(40), pytest.param(range(250), marks=pytest.mark.sweep)], ids=["few", "many"])
 def test_what_stands_for_a_processors_instructions_is_defined(cpu: str, numbers: range) -> None:
     """Kernels of Cortex-M on the host, under the sanitizers."""
     target = replace(_target("host-sanitized"), cpu=cpu)

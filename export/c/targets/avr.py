@@ -11,8 +11,9 @@ from export.c.short_requantization import Short, short_requantization
 from export.c.targets.avr_immediates import cost_of_text, immediates
 from export.c.targets.halves import DENSE_CODE_BYTES
 from export.c.targets.kernel_row import Work
+from export.c.targets.operands import accumulators, number
+from export.c.targets.operands import weights as weights_of
 from export.c.targets.small_cores import channel_by_channel
-from export.c.targets.work import number
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
 
 __all__ = [
@@ -139,10 +140,8 @@ def panels(call: KernelCall) -> KernelCall | None:
 
 def _operands(call: KernelCall) -> tuple[np.ndarray, Accumulators]:
     """Weights, int64 ``[O, I]``, and what makes codes of sums."""
-    table, accumulators = call.arguments["weights"], call.arguments["channels"]
-    assert isinstance(table, ConstantTable)
-    assert isinstance(accumulators, Accumulators)
-    return table.data.reshape(len(table.data), -1).astype(np.int64), accumulators
+    table = weights_of(call)
+    return table.reshape(len(table), -1).astype(np.int64), accumulators(call)
 
 
 def depthwise(call: KernelCall) -> KernelCall | None:
@@ -153,12 +152,10 @@ def depthwise(call: KernelCall) -> KernelCall | None:
     alone = channel_by_channel(call)
     if alone is None:
         return None
-    table, sums = alone.arguments["weights"], alone.arguments["channels"]
-    assert isinstance(table, ConstantTable)
-    assert isinstance(sums, Accumulators)
+    table, sums = weights_of(alone), accumulators(alone)
     along = "stride_h" if number(alone, "turned") else "stride_w"
-    largest = 255 * np.abs(table.data.astype(np.int64)).sum((1, 2)).max()
-    if number(alone, along) > _MOST_APART or max(table.data.shape[1:]) > _MOST_IN_A_BYTE or largest >= 1 << 23:
+    largest = 255 * np.abs(table.astype(np.int64)).sum((1, 2)).max()
+    if number(alone, along) > _MOST_APART or max(table.shape[1:]) > _MOST_IN_A_BYTE or largest >= 1 << 23:
         return None
     arguments = {name: argument for name, argument in alone.arguments.items() if not name.startswith("dilation")}
     if any(number(alone, name) != 1 for name in alone.arguments.keys() - arguments.keys()):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from export.c.requantization import requantization
-from export.c.targets.windows import SIZES, padded_window, window_sizes
+from export.c.targets.operands import accumulators, numbers, weights
+from export.c.targets.windows import SIZES, copied_windows, padded_window, plain_windows
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
 __all__ = ["paired_channels", "paired_pixels", "unpacked_pixels"]
@@ -32,7 +32,7 @@ def paired_pixels(call: KernelCall) -> KernelCall | None:
     return KernelCall(
         "conv_2d_pairs_s8",
         {**arguments, "chunks": chunks, "blocks": blocks},
-        scratch=32 * chunks * blocks + _copies(sizes),
+        scratch=32 * chunks * blocks + copied_windows(sizes),
     )
 
 
@@ -59,7 +59,7 @@ def unpacked_pixels(call: KernelCall) -> KernelCall | None:
     return KernelCall(
         "conv_2d_unpacked_s8",
         {**arguments, "chunks": chunks, "blocks": blocks, "at_once": at_once},
-        scratch=32 * chunks * blocks + filters + _copies(sizes),
+        scratch=32 * chunks * blocks + filters + copied_windows(sizes),
     )
 
 
@@ -67,46 +67,34 @@ def _pixels(
     call: KernelCall,
 ) -> tuple[np.ndarray, Rescaling, int, dict[str, int], dict[str, Argument]] | None:
     """Weights ``[O, K]``, words of the outputs' form, chunks, sizes, and the arguments from the output on."""
-    if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
+    sizes = plain_windows(call)
+    if sizes is None:
         return None
-    original = dict(call.arguments)
-    weights, sums = _table(original, "weights"), original["channels"]
-    assert isinstance(sums, Accumulators)
-    sizes = window_sizes(original)
-    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3:
-        return None
-    matrix = weights.reshape(len(weights), -1).astype(np.int64)
+    table = weights(call)
+    matrix = table.reshape(len(table), -1).astype(np.int64)
     chunks = _chunks(matrix)
     if chunks is None:
         return None
     # The first channel of two comes with the offset of a lower field for every chunk.
     offset = np.where(np.arange(len(matrix)) % 2, 0, _OFFSET * chunks)
     arguments: dict[str, Argument] = {
-        "in": original["in"],
-        "out": original["out"],
+        "in": call.arguments["in"],
+        "out": call.arguments["out"],
         **{name: sizes[name] for name in SIZES},
         "padded": int(padded_window(sizes)),
     }
-    return matrix, _started(sums, offset), chunks, sizes, arguments
-
-
-def _copies(sizes: Mapping[str, int]) -> int:
-    """Bytes of a row of three windows, if windows reach beyond the image."""
-    return 3 * sizes["window_w"] * sizes["in_c"] if padded_window(sizes) else 0
+    return matrix, _started(accumulators(call), offset), chunks, sizes, arguments
 
 
 def paired_channels(call: KernelCall) -> KernelCall | None:
     """A depthwise convolution of two channels at least; working memory: four bytes for each pixel that windows read."""
     if call.kernel != "depthwise_conv_2d_s8":
         return None
-    original = dict(call.arguments)
-    weights, sums = _table(original, "weights"), original["channels"]
-    assert isinstance(sums, Accumulators)
-    sizes = {name: number for name, number in original.items() if isinstance(number, int)}
+    table, sums, sizes = weights(call), accumulators(call), numbers(call)
     if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1 or sizes["multiplier"] != 1 or sizes["in_c"] < 2:
         return None
     # [C, columns, rows]; the kernel multiplies codes, so the zero point goes to the biases.
-    filters = weights.reshape(weights.shape[-3:]).transpose(2, 1, 0).astype(np.int64)
+    filters = table.reshape(table.shape[-3:]).transpose(2, 1, 0).astype(np.int64)
     folded = sums.bias - sizes["in_zero_point"] * filters.sum((1, 2))
     first = np.minimum(np.arange(0, len(filters), 2), len(filters) - 2)
     if 128 * np.abs(filters).sum((1, 2))[[first, first + 1]].sum(0).max() >= _OFFSET:
@@ -119,20 +107,14 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
     plane_w = (sizes["out_w"] - 1) * sizes["stride_w"] + sizes["window_w"]
     sizes |= {"padding_code": sizes["in_zero_point"], "plane_h": plane_h, "plane_w": plane_w}
     arguments: dict[str, Argument] = {
-        "in": original["in"],
+        "in": call.arguments["in"],
         "weights": ConstantTable(np.stack([filters[first], filters[first + 1]], -1).astype(np.int8)),
         "channels": rescaling,
-        "out": original["out"],
+        "out": call.arguments["out"],
         **{name: sizes[name] for name in (*SIZES, "plane_h", "plane_w") if name != "out_c"},
     }
     words = 4 + filters[0].size + 2 * rescaling.words.shape[1]
     return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * (plane_h * plane_w + words))
-
-
-def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
-    table = arguments[name]
-    assert isinstance(table, ConstantTable)
-    return table.data
 
 
 def _chunks(matrix: np.ndarray) -> int | None:

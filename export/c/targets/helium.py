@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from export.c.remembered import remembered
+from export.c.targets.operands import accumulators, number, numbers, weights
+from export.c.targets.windows import window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
 __all__ = ["hardly_grows", "in_vectors"]
@@ -19,56 +22,60 @@ _DENSE_CODES = 8
 
 def in_vectors(kernel: str, call: KernelCall) -> KernelCall | None:
     """The call of a kernel of these; ``None`` of what it does not take, or another of them does."""
-    found = vectors_of_sum(call) or vectors_of_convolution(call) or vectors_of_depthwise(call) or vectors_of_dense(call)
+    found = _vectors(call)
     return found if found is not None and found.kernel == kernel else None
+
+
+@remembered  # several rows of the table ask for it
+def _vectors(call: KernelCall) -> KernelCall | None:
+    return vectors_of_sum(call) or vectors_of_convolution(call) or vectors_of_depthwise(call) or vectors_of_dense(call)
 
 
 def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
     """A convolution without groups, two pixels at a time; ``None`` of anything else."""
-    if call.kernel not in ("pointwise_s8", "conv_2d_s8") or call.arguments.get("groups", 1) != 1:
+    sizes = window_sizes(call)
+    if sizes is None or sizes["groups"] != 1:
         return None
     arguments = dict(call.arguments)
-    stream, blocks = _stream(_table(arguments, "weights"), _sums(arguments))
+    stream, blocks = _stream(weights(call), accumulators(call))
     for name in ("weights", "weight_bits", "groups"):
         arguments.pop(name, None)
     arguments |= {"channels": stream, "blocks": blocks}
     if call.kernel == "pointwise_s8" and arguments["in_c"] == _INPUTS * blocks:
         del arguments["in_c"]
         if arguments["stride_h"] == arguments["stride_w"] == 1:  # one long row, of which at most one pixel is alone
-            arguments["in_w"] = arguments["out_w"] = _number(arguments, "out_h") * _number(arguments, "out_w")
+            arguments["in_w"] = arguments["out_w"] = sizes["out_h"] * sizes["out_w"]
             arguments["out_h"] = 1
         return replace(call, kernel="pointwise_mve_s8", arguments=arguments)
-    if call.kernel == "pointwise_s8":
-        in_h = (_number(arguments, "out_h") - 1) * _number(arguments, "stride_h") + 1
-        arguments |= {"in_h": in_h, **_ONE_PIXEL}
+    arguments |= {name: size for name, size in sizes.items() if name not in ("weight_bits", "groups")}
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
 
 
 def vectors_of_sum(call: KernelCall) -> KernelCall | None:
     """A sum of two tensors of one shape, four codes at a time; ``None`` of anything else."""
-    if call.kernel != "add_short_s8" or _number(call.arguments, "width") != 1:
+    if call.kernel != "add_short_s8" or number(call, "width") != 1:
         return None
     size = 1
     for axis in reversed(range(4)):
-        count = _number(call.arguments, f"n_{axis}")
-        if count > 1 and any(_number(call.arguments, f"{side}_{axis}") != size for side in ("in", "other")):
+        count = number(call, f"n_{axis}")
+        if count > 1 and any(number(call, f"{side}_{axis}") != size for side in ("in", "other")):
             return None
         size *= count
     names = ("in_factor", "other_factor", "addend", "shift", "low", "high")
     ends = {name: call.arguments[name] for name in ("in", "other", "out")}
-    numbers = {name: call.arguments[name] for name in names}
-    return replace(call, kernel="add_short_mve_s8", arguments={**ends, "size": size, **numbers})
+    rest = {name: call.arguments[name] for name in names}
+    return replace(call, kernel="add_short_mve_s8", arguments={**ends, "size": size, **rest})
 
 
 def vectors_of_dense(call: KernelCall) -> KernelCall | None:
     """A fully connected layer of eight outputs or more, eight at a time; ``None`` of anything else."""
-    if call.kernel != "fully_connected_s8" or _number(call.arguments, "out_size") < 2 * _OUTPUTS:
+    if call.kernel != "fully_connected_s8" or number(call, "out_size") < 2 * _OUTPUTS:
         return None
     arguments = dict(call.arguments)
-    stream, blocks = _stream(_table(arguments, "weights"), _sums(arguments))
+    stream, blocks = _stream(weights(call), accumulators(call))
     del arguments["weights"], arguments["weight_bits"]
     arguments |= {"channels": stream, "blocks": blocks}
-    if _number(arguments, "in_size") == _INPUTS * blocks:
+    if number(call, "in_size") == _INPUTS * blocks:
         return replace(call, kernel="fully_connected_mve_s8", arguments=arguments)
     return replace(call, kernel="fully_connected_padded_mve_s8", arguments=arguments, scratch=_INPUTS * blocks)
 
@@ -77,7 +84,7 @@ def vectors_of_depthwise(call: KernelCall) -> KernelCall | None:
     """A depthwise convolution, four windows of a channel at a time; ``None`` of anything else."""
     if call.kernel != "depthwise_conv_2d_s8" or call.arguments["multiplier"] != 1:
         return None
-    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
+    sizes = numbers(call)
     if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1:
         return None
     sizes["padding_code"] = sizes["in_zero_point"]
@@ -183,27 +190,21 @@ def _square_cost(out_h: int, out_w: int) -> int:
 
 def _filters(call: KernelCall) -> np.ndarray:
     """``[C, h, w]``."""
-    weights = _table(call.arguments, "weights")
-    return weights.reshape(weights.shape[-3:]).transpose(2, 0, 1)
+    table = weights(call)
+    return table.reshape(table.shape[-3:]).transpose(2, 0, 1)
 
 
 def _folded(call: KernelCall) -> Rescaling:
     """Constants channel by channel; sums are of codes, so the zero point goes to the biases."""
-    sums = _sums(call.arguments)
-    bias = sums.bias - _number(call.arguments, "in_zero_point") * _filters(call).astype(np.int64).sum((1, 2))
+    sums = accumulators(call)
+    bias = sums.bias - number(call, "in_zero_point") * _filters(call).astype(np.int64).sum((1, 2))
     form, constants = _constants(replace(sums, bias=_wrapped(bias)))
     return Rescaling(form, constants, sums.zero_point, sums.low, sums.high)
 
 
-def _wrapped(numbers: np.ndarray) -> np.ndarray:
+def _wrapped(biases: np.ndarray) -> np.ndarray:
     """As 32 bits hold them: what is beyond them comes back when products are added."""
-    return (numbers + 2**31) % 2**32 - 2**31
-
-
-_ONE_PIXEL = {
-    **{"window_h": 1, "window_w": 1, "dilation_h": 1, "dilation_w": 1},
-    **{"padding_top": 0, "padding_left": 0, "padding_code": 0},
-}
+    return (biases + 2**31) % 2**32 - 2**31
 
 
 def hardly_grows(call: KernelCall, chosen: KernelCall) -> bool:
@@ -218,10 +219,10 @@ def hardly_grows(call: KernelCall, chosen: KernelCall) -> bool:
     if call.arguments.get("weight_bits") == 4:
         return False
     if call.kernel == "depthwise_conv_2d_s8":
-        return _number(call.arguments, "out_h") * _number(call.arguments, "out_w") > 1
-    before = _table(call.arguments, "weights").nbytes + 12 * len(_sums(call.arguments).bias)
+        return number(call, "out_h") * number(call, "out_w") > 1
+    before = weights(call).nbytes + 12 * len(accumulators(call).bias)
     growth = _table_bytes(chosen) - before
-    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
+    sizes = numbers(call)
     if "rows" in sizes:
         return growth <= max(before // 10, _DENSE_CODES * sizes["rows"] * sizes["out_size"])
     return growth <= max(before // 10, sizes["out_h"] * sizes["out_w"] * sizes["out_c"])
@@ -233,27 +234,9 @@ def _table_bytes(call: KernelCall) -> int:
     return sum(table.nbytes for table in tables)
 
 
-def _table(arguments: Mapping[str, Argument], name: str) -> np.ndarray:
-    table = arguments[name]
-    assert isinstance(table, ConstantTable)
-    return table.data
-
-
-def _number(arguments: Mapping[str, Argument], name: str) -> int:
-    number = arguments[name]
-    assert isinstance(number, int)
-    return number
-
-
-def _sums(arguments: Mapping[str, Argument]) -> Accumulators:
-    sums = arguments["channels"]
-    assert isinstance(sums, Accumulators)
-    return sums
-
-
-def _stream(weights: np.ndarray, sums: Accumulators) -> tuple[Rescaling, int]:
+def _stream(table: np.ndarray, sums: Accumulators) -> tuple[Rescaling, int]:
     """Weights ``[O, ...]`` and constants as ``firmware/c/mve.h`` reads them, and how many blocks a channel has."""
-    matrix = weights.reshape(len(weights), -1)
+    matrix = table.reshape(len(table), -1)
     blocks, groups = -(-matrix.shape[1] // _INPUTS), -(-len(matrix) // _OUTPUTS)
     padded = np.zeros((groups * _OUTPUTS, blocks * _INPUTS), np.int8)
     padded[: len(matrix), : matrix.shape[1]] = matrix

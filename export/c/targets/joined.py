@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from export.c.requantization import requantization
-from export.c.targets.windows import SIZES, padded_window, window_sizes
-from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
+from export.c.targets.operands import accumulators, number, weights
+from export.c.targets.windows import SIZES, copied_windows, padded_window, plain_windows
+from qtorch.row.kernel_call import Accumulators, Argument, KernelCall, Rescaling
 
 __all__ = ["joined_convolution", "joined_dense"]
 
@@ -18,53 +19,42 @@ _UNIT = 256
 
 def joined_convolution(call: KernelCall) -> KernelCall | None:
     """A convolution over all channels, three pixels at least; working memory: six bytes for each code in a window."""
-    if call.kernel not in ("pointwise_s8", "conv_2d_s8"):
+    sizes = plain_windows(call)
+    found = None if sizes is None else _joined(call, sizes["window_h"])
+    if sizes is None or found is None:
         return None
-    original = dict(call.arguments)
-    sizes = window_sizes(original)
-    if sizes is None or sizes["out_h"] * sizes["out_w"] < 3:
-        return None
-    found = _joined(original, sizes["window_h"])
-    if found is None:
-        return None
-    weights, rescaling = found
-    blocks = -(-weights.shape[1] // 4)
-    words = _words(np.pad(weights, ((0, 0), (0, 4 * blocks - weights.shape[1]))))
-    padded = padded_window(sizes)
+    halves, rescaling = found
+    blocks = -(-halves.shape[1] // 4)
+    words = _words(np.pad(halves, ((0, 0), (0, 4 * blocks - halves.shape[1]))))
     arguments: dict[str, Argument] = {
-        "in": original["in"],
+        "in": call.arguments["in"],
         "channels": _stream([words], [rescaling.words], rescaling),
-        "out": original["out"],
+        "out": call.arguments["out"],
         **{name: sizes[name] for name in SIZES},
-        "padded": int(padded),
+        "padded": int(padded_window(sizes)),
         "blocks": blocks,
     }
-    copies = 3 * sizes["window_w"] * sizes["in_c"] if padded else 0
-    return KernelCall("conv_2d_joined_s8", arguments, scratch=24 * blocks + copies)
+    return KernelCall("conv_2d_joined_s8", arguments, scratch=24 * blocks + copied_windows(sizes))
 
 
 def joined_dense(call: KernelCall) -> KernelCall | None:
     """A fully connected layer of eight inputs and four outputs at least; working memory: two bytes for each input."""
     if call.kernel != "fully_connected_s8":
         return None
-    original = dict(call.arguments)
-    rows, inputs, outputs = (original[name] for name in ("rows", "in_size", "out_size"))
-    assert isinstance(rows, int)
-    assert isinstance(inputs, int)
-    assert isinstance(outputs, int)
-    found = _joined(original, 1) if inputs >= 8 and outputs >= 4 else None
+    rows, inputs, outputs = (number(call, name) for name in ("rows", "in_size", "out_size"))
+    found = _joined(call, 1) if inputs >= 8 and outputs >= 4 else None
     if found is None:
         return None
-    weights, rescaling = found
+    halves, rescaling = found
     blocks = -(-inputs // 8)
-    words = _words(np.pad(weights, ((0, 0), (0, 8 * blocks - weights.shape[1]))))  # [pairs, steps]
+    words = _words(np.pad(halves, ((0, 0), (0, 8 * blocks - halves.shape[1]))))  # [pairs, steps]
     fours = outputs // 4
     beside = words[: 2 * fours].reshape(fours, 2, -1).swapaxes(1, 2).reshape(fours, -1)
     channels = rescaling.words
     arguments: dict[str, Argument] = {
-        "in": original["in"],
+        "in": call.arguments["in"],
         "channels": _stream([beside, words[2 * fours :]], [channels[: 4 * fours], channels[4 * fours :]], rescaling),
-        "out": original["out"],
+        "out": call.arguments["out"],
         "rows": rows,
         "in_size": inputs,
         "out_size": outputs,
@@ -73,17 +63,15 @@ def joined_dense(call: KernelCall) -> KernelCall | None:
     return KernelCall("fully_connected_joined_s8", arguments, scratch=16 * blocks)
 
 
-def _joined(original: dict[str, Argument], rows: int) -> tuple[np.ndarray, Rescaling] | None:
+def _joined(call: KernelCall, rows: int) -> tuple[np.ndarray, Rescaling] | None:
     """Weights of two outputs each, int64 ``[ceil(O / 2), rows * even(K / rows)]``, and the words of every output.
 
     ``None`` where sums may be too large, or codes are cut off elsewhere than at the ends of int8.
     """
-    table, sums = original["weights"], original["channels"]
-    assert isinstance(table, ConstantTable)
-    assert isinstance(sums, Accumulators)
-    if original["weight_bits"] != 8 or (sums.low, sums.high) != (-128, 127):
+    table, sums = weights(call), accumulators(call)
+    if number(call, "weight_bits") != 8 or (sums.low, sums.high) != (-128, 127):
         return None
-    matrix = table.data.reshape(len(table.data), rows, -1).astype(np.int64)
+    matrix = table.reshape(len(table), rows, -1).astype(np.int64)
     odd = len(matrix) % 2
     matrix = np.concatenate([matrix[:-1], 0 * matrix[-1:], matrix[-1:]]) if odd else matrix
     first, second = matrix[0::2], matrix[1::2]

@@ -7,7 +7,8 @@ a time.
 from __future__ import annotations
 
 from export.c.targets.kernel_row import Work
-from export.c.targets.work import Tile, inside, number, of_depthwise, of_tiles, requantized
+from export.c.targets.operands import number
+from export.c.targets.work import Tile, inside, of_depthwise, of_tiles, requantized
 from qtorch.row.kernel_call import KernelCall, Rescaling
 
 __all__ = [

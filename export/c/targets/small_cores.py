@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall
+from export.c.targets.operands import accumulators, numbers, weights
+from export.c.targets.windows import SIZES, window_sizes
+from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall
 
 __all__ = ["channel_by_channel", "pixels_together"]
 
@@ -16,16 +18,11 @@ def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
 
     Working memory has two bytes for each code of the windows of all pixels ``together``; weights take the same flash.
     """
-    if call.kernel not in ("conv_2d_s8", "pointwise_s8"):
+    sizes = window_sizes(call)
+    if sizes is None or sizes["groups"] != 1 or sizes["weight_bits"] != 8 or sizes["out_h"] * sizes["out_w"] < together:
         return None
-    sums, table = call.arguments["channels"], call.arguments["weights"]
-    assert isinstance(sums, Accumulators)
-    assert isinstance(table, ConstantTable)
-    sizes = {**_ONE_PIXEL, **{name: number for name, number in call.arguments.items() if isinstance(number, int)}}
-    if sizes["groups"] != 1 or sizes["weight_bits"] != 8 or sizes["out_h"] * sizes["out_w"] < together:
-        return None
-    sizes.setdefault("in_h", (sizes["out_h"] - 1) * sizes["stride_h"] + 1)
-    rows = table.data.reshape(len(table.data), -1)
+    rows = weights(call)
+    rows = rows.reshape(len(rows), -1)
     rows = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
     if np.abs(rows.astype(np.int64)).reshape(len(rows), -1, 2).sum(2).max() > _MOST_OF_TWO:
         return None
@@ -34,7 +31,7 @@ def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
     arguments: dict[str, Argument] = {
         "in": call.arguments["in"],
         "weights": ConstantTable(np.concatenate([fours, rows[blocks:].reshape(-1)])),
-        "channels": sums,
+        "channels": call.arguments["channels"],
         "out": call.arguments["out"],
         **{name: sizes[name] for name in _SIZES},
         "pixels": together,
@@ -44,14 +41,7 @@ def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
 
 #: Sizes of two neighbouring weights together, so that products of two codes stay within 16 bits.
 _MOST_OF_TWO = 255
-_ONE_PIXEL = {
-    **dict.fromkeys(("window_h", "window_w", "dilation_h", "dilation_w", "groups"), 1),
-    **dict.fromkeys(("padding_top", "padding_left", "padding_code"), 0),
-}
-_SIZES = (
-    *("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "window_h", "window_w", "stride_h", "stride_w"),
-    *("dilation_h", "dilation_w", "padding_top", "padding_left", "padding_code"),
-)
+_SIZES = (*SIZES, "dilation_h", "dilation_w")
 
 
 def channel_by_channel(call: KernelCall) -> KernelCall | None:
@@ -61,13 +51,10 @@ def channel_by_channel(call: KernelCall) -> KernelCall | None:
     """
     if call.kernel != "depthwise_conv_2d_s8":
         return None
-    sums, table = call.arguments["channels"], call.arguments["weights"]
-    assert isinstance(sums, Accumulators)
-    assert isinstance(table, ConstantTable)
-    sizes = {name: number for name, number in call.arguments.items() if isinstance(number, int)}
+    sums, sizes = accumulators(call), numbers(call)
     if sizes["multiplier"] != 1 or sizes["weight_bits"] != 8 or max(sizes["out_h"], sizes["out_w"]) < _WINDOWS:
         return None
-    filters = table.data.reshape(sizes["window_h"], sizes["window_w"], sizes["in_c"])
+    filters = weights(call).reshape(sizes["window_h"], sizes["window_w"], sizes["in_c"])
     # Codes are multiplied 128 too large, and where they lie outside they are the zero point.
     bias = sums.bias - (sizes["in_zero_point"] + 128) * filters.astype(np.int64).sum((0, 1))
     if np.abs(bias).max() >= 2**31:

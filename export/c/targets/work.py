@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from export.c.requantization import requantization
 from export.c.targets.kernel_row import Work
-from qtorch.row.kernel_call import Accumulators, KernelCall
+from export.c.targets.operands import accumulators, number
+from qtorch.row.kernel_call import KernelCall
 
-__all__ = ["Tile", "inside", "number", "of_dense", "of_depthwise", "of_tiles", "requantized"]
+__all__ = ["Tile", "inside", "of_depthwise", "of_tiles", "requantized"]
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,12 @@ class Tile:
     inputs: int
 
 
-def number(call: KernelCall, name: str, default: int = 1) -> int:
-    """A number among the arguments."""
-    found = call.arguments.get(name, default)
-    assert isinstance(found, int)
-    return found
-
-
 def requantized(call: KernelCall, outputs: float) -> Work:
     """Outputs by the arithmetic that makes codes of their sums, and by what it has to clamp."""
-    sums = call.arguments["channels"]
-    assert isinstance(sums, Accumulators)
+    sums = accumulators(call)
     form = requantization(sums).form
     clamped = (sums.low, sums.high) != (-128, 127)
     return {f"outputs {form}": outputs, "outputs clamped": outputs if clamped else 0}
-
-
-def of_dense(call: KernelCall, inputs: int) -> Work:
-    """Terms of the portable sums of all inputs, ``firmware/c/dense.h``: four outputs at a time, then single ones."""
-    return of_tiles(call, Tile(1, 4, inputs))
 
 
 def of_tiles(call: KernelCall, tile: Tile) -> Work:
