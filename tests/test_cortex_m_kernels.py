@@ -11,20 +11,19 @@ from torch import nn
 
 import qtorch
 from export.c.compiled import c_compiler, run_c
-from export.c.network import CNetwork, c_network, network_of, portable_calls
+from export.c.network import c_network, network_of, portable_calls
 from export.c.source import c_source
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.rows import reference_outputs, runtime_arrays, sample_graph
-from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.errors import UnsupportedLayer
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.conftest import in_turn
-from tests.table_kernels import by_table
+from tests.table_kernels import by_table, kernels_of, replayed_layer
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
@@ -120,29 +119,14 @@ def _dense(inputs: int, outputs: int) -> tuple[Graph, Sample, np.ndarray]:
     return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
-def _replayed(
-    machine: str, network: CNetwork, inputs: np.ndarray, expected: np.ndarray, optimize: str = "-O2"
-) -> Replay:
-    reason = available(MACHINES[machine])
-    if reason is not None:
-        pytest.skip(reason)
-    flat = [np.ascontiguousarray(codes.reshape(len(codes), -1), np.int8) for codes in (inputs, expected)]
-    sources = c_source("layer", network).files
-    return replay(MACHINES[machine], sources, "layer", flat[0], flat[1], Options(optimize=(optimize,)))
-
-
-def _kernels(network: CNetwork) -> set[str]:
-    return {step.call.kernel for step in network.steps}
-
-
 @pytest.mark.parametrize(("label", "form"), LAYERS_AND_FORMS)
 def test_portable_form_of_a_layer(label: str, form: str) -> None:
     graph, sample, expected = _layer(label)
     network = by_table(graph, "cortex-m4", FORMS[form], DEPTHWISE)
     taken = LAYERS[label][4] == "conv_2d_pairs_s8" and not (form == "joined" and label in NOT_JOINED)
     if taken or form != "joined":
-        assert _kernels(network) == {FORMS[form] if taken else LAYERS[label][4]}
-    assert _replayed("host_sanitized", network, sample.arrays["input"], expected).first is None
+        assert kernels_of(network) == {FORMS[form] if taken else LAYERS[label][4]}
+    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -151,7 +135,7 @@ def test_layer_on_its_processor(case: tuple[str, str], machine: str) -> None:
     label, form = case
     graph, sample, expected = _layer(label)
     network = by_table(graph, CPUS[machine], FORMS[form], DEPTHWISE)
-    assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -172,7 +156,7 @@ def test_speed_costs_no_more_than_size_nor_that_than_the_kernel_for_any(
     networks = [c_network(graph, CPUS[machine], optimize) for optimize in ("speed", "size")]
     costs = []
     for network in (*networks, network_of(graph, portable_calls(graph), CPUS[machine])):
-        cost = _replayed(machine, network, sample.arrays["input"], expected).cost
+        cost = replayed_layer(machine, network, sample.arrays["input"], expected).cost
         assert cost is not None
         costs.append(cost.max)
     assert costs == sorted(costs)
@@ -186,14 +170,14 @@ def test_speed_costs_no_more_than_size_nor_that_than_the_kernel_for_any(
 def test_layer_at_other_optimizations(label: str, optimize: str, form: str) -> None:
     graph, sample, expected = _layer(label)
     network = by_table(graph, "cortex-m4", FORMS[form], DEPTHWISE)
-    assert _replayed("cortex_m4", network, sample.arrays["input"], expected, optimize).first is None
+    assert replayed_layer("cortex_m4", network, sample.arrays["input"], expected, optimize).first is None
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize(("sizes", "machine"), in_turn(DENSE, ["cortex_m0", *CPUS, "riscv32"]))
 def test_dense_layer_on_any_processor(sizes: tuple[int, int], machine: str) -> None:
     graph, sample, expected = _dense(*sizes)
-    assert _replayed(machine, c_network(graph), sample.arrays["input"], expected).first is None
+    assert replayed_layer(machine, c_network(graph), sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.parametrize("sizes", [(8, 4), (17, 9), (70, 6), (9, 7), (300, 5)])
@@ -203,8 +187,8 @@ def test_dense_layer_on_any_processor(sizes: tuple[int, int], machine: str) -> N
 def test_dense_layer_with_two_weights_in_a_halfword(machine: str, sizes: tuple[int, int]) -> None:
     graph, sample, expected = _dense(*sizes)
     network = by_table(graph, "cortex-m4", "fully_connected_joined_s8")
-    assert _kernels(network) == {"fully_connected_joined_s8"}
-    assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+    assert kernels_of(network) == {"fully_connected_joined_s8"}
+    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -221,7 +205,7 @@ def test_averages_on_a_processor(sample: Sample) -> None:
         sample_graph(ROWS["average_pool_2d"], sample),
         reference_outputs(ROWS["average_pool_2d"], sample)[0],
     )
-    assert _replayed("cortex_m3", c_network(graph), sample.arrays["input"], expected).first is None
+    assert replayed_layer("cortex_m3", c_network(graph), sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
@@ -240,8 +224,8 @@ def test_largest_sums_fit_their_fields(machine: str, form: str) -> None:
     graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert np.abs(expected).max() > 64
     network = by_table(graph, "cortex-m4", FORMS[form])
-    assert _kernels(network) == {FORMS[form]}
-    assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+    assert kernels_of(network) == {FORMS[form]}
+    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
@@ -256,7 +240,7 @@ def test_biases_near_the_ends_of_their_type(limit: int, machine: str) -> None:
     graph, expected = sample_graph(ROWS["conv_2d"], sample), reference_outputs(ROWS["conv_2d"], sample)[0]
     assert 0 < np.abs(expected).max() < 128
     assert (
-        _replayed(machine, c_network(graph, "cortex-m4", optimize="speed"), sample.arrays["input"], expected).first
+        replayed_layer(machine, c_network(graph, "cortex-m4", optimize="speed"), sample.arrays["input"], expected).first
         is None
     )
 
@@ -281,10 +265,10 @@ def test_samples_of_the_rows(row: Any, sample: Sample) -> None:
 
 def test_for_the_least_memory_every_call_stays() -> None:
     graph, _, _ = _layer("convolution")
-    assert _kernels(c_network(graph, "cortex-m4", optimize="ram")) == {"conv_2d_s8"}
-    assert _kernels(c_network(graph, "cortex-m3", optimize="ram")) == {"conv_2d_s8"}
-    assert _kernels(c_network(graph, "cortex-m0", optimize="speed")) == {"conv_2d_s8"}
-    assert _kernels(c_network(graph, "cortex-m55", optimize="speed")) == {"conv_2d_mve_s8"}
+    assert kernels_of(c_network(graph, "cortex-m4", optimize="ram")) == {"conv_2d_s8"}
+    assert kernels_of(c_network(graph, "cortex-m3", optimize="ram")) == {"conv_2d_s8"}
+    assert kernels_of(c_network(graph, "cortex-m0", optimize="speed")) == {"conv_2d_s8"}
+    assert kernels_of(c_network(graph, "cortex-m55", optimize="speed")) == {"conv_2d_mve_s8"}
 
 
 def _quantized(network: nn.Module, shape: tuple[int, ...]) -> tuple[Graph, np.ndarray]:
@@ -305,8 +289,8 @@ def test_whole_network(machine: str) -> None:
     torch.manual_seed(0)
     graph, codes = _quantized(DSCNN(classes=5, channels=22), (1, 49, 10))
     expected = interpret(graph, (codes,))[graph.outputs[0]]
-    fast = _replayed(machine, c_network(graph, CPUS[machine], optimize="speed"), codes, expected)
-    small = _replayed(machine, c_network(graph, CPUS[machine], optimize="size"), codes, expected)
+    fast = replayed_layer(machine, c_network(graph, CPUS[machine], optimize="speed"), codes, expected)
+    small = replayed_layer(machine, c_network(graph, CPUS[machine], optimize="size"), codes, expected)
     assert (fast.first, small.first) == (None, None)
     assert fast.cost is not None
     assert small.cost is not None
@@ -336,11 +320,11 @@ def test_cost_of_a_small_perceptron() -> None:
     graph, codes = _quantized(layers, (1,))
     expected = interpret(graph, (codes,))[graph.outputs[0]]
     for machine, most in (("cortex_m3", 1900), ("cortex_m55", 1200)):
-        found = _replayed(machine, c_network(graph), codes, expected)
+        found = replayed_layer(machine, c_network(graph), codes, expected)
         assert found.first is None
         assert found.cost is not None
         assert found.cost.max <= most
-    firmware = _replayed("cortex_m4", c_network(graph), codes, expected, "-Os").firmware
+    firmware = replayed_layer("cortex_m4", c_network(graph), codes, expected, "-Os").firmware
     assert firmware is not None
     assert firmware.flash <= 4096
     assert firmware.ram < 200
@@ -359,7 +343,7 @@ def test_products_of_matrices_cost_little_more_than_layers(machine: str) -> None
     for network in (_Product(), nn.Linear(32, 15, bias=False)):
         graph, codes = _quantized(network, (15, 32))
         expected = interpret(graph, (codes,))[graph.outputs[0]]
-        found = _replayed(machine, c_network(graph), codes, expected)
+        found = replayed_layer(machine, c_network(graph), codes, expected)
         assert found.first is None
         assert found.cost is not None
         costs.append(found.cost.max)
@@ -373,5 +357,5 @@ def test_a_pooling_whose_sums_pass_16_bits_is_exact() -> None:
     sample = next(sample for sample in row.samples() if sample.label == "wide, high")
     graph = sample_graph(row, sample)
     expected = reference_outputs(row, sample)[0]
-    found = _replayed("cortex_m4", c_network(graph, "cortex-m4"), runtime_arrays(graph, sample)[0], expected)
+    found = replayed_layer("cortex_m4", c_network(graph, "cortex-m4"), runtime_arrays(graph, sample)[0], expected)
     np.testing.assert_array_equal(found.outputs, expected.reshape(len(expected), -1))

@@ -11,21 +11,20 @@ import torch
 from torch import nn
 
 from export.c import kernels as c_kernels
-from export.c.network import CNetwork, c_network
+from export.c.network import c_network
 from export.c.optimize import Optimize
 from export.c.source import c_source
 from export.c.targets.table import KERNELS
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.rows import reference_outputs, runtime_arrays, sample_graph
-from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN
 from tests.c_programs import COMPILERS, STRICT, command, succeed
 from tests.conftest import in_turn
-from tests.table_kernels import by_table
+from tests.table_kernels import by_table, kernels_of, replayed_layer
 from tests.test_cortex_m_kernels import _quantized
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
@@ -106,25 +105,12 @@ def _sample(label: str) -> tuple[Graph, Sample, np.ndarray]:
     return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
-def _run(machine: str, network: CNetwork, inputs: np.ndarray, expected: np.ndarray, optimize: str = "-O2") -> Replay:
-    reason = available(MACHINES[machine])
-    if reason is not None:
-        pytest.skip(reason)
-    flat = [np.ascontiguousarray(codes.reshape(len(codes), -1), np.int8) for codes in (inputs, expected)]
-    sources = c_source("layer", network).files
-    return replay(MACHINES[machine], sources, "layer", flat[0], flat[1], Options(optimize=(optimize,)))
-
-
-def _kernels(network: CNetwork) -> set[str]:
-    return {step.call.kernel for step in network.steps}
-
-
 @pytest.mark.parametrize("label", LAYERS)
 def test_portable_form_of_a_layer(label: str) -> None:
     graph, sample, expected = _sample(label)
     network = by_table(graph, "cortex-m55", *VECTORS)
-    assert _kernels(network) == {LAYERS[label][4]}
-    assert _run("host_sanitized", network, sample.arrays["input"], expected).first is None
+    assert kernels_of(network) == {LAYERS[label][4]}
+    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -133,8 +119,8 @@ def test_layer_on_a_cortex_m55(label: str, optimize: str) -> None:
     graph, sample, expected = _sample(label)
     network = by_table(graph, "cortex-m55", *VECTORS)
     # gcc 12 comes to an end of itself at -O0 over the portable kernels' assembly.
-    optimize = "-Og" if optimize == "-O0" and not _kernels(network) & set(VECTORS) else optimize
-    assert _run("cortex_m55", network, sample.arrays["input"], expected, optimize).first is None
+    optimize = "-Og" if optimize == "-O0" and not kernels_of(network) & set(VECTORS) else optimize
+    assert replayed_layer("cortex_m55", network, sample.arrays["input"], expected, optimize).first is None
 
 
 @pytest.mark.parametrize("machine", ["host_sanitized", pytest.param("cortex_m55", marks=pytest.mark.qemu)])
@@ -147,8 +133,8 @@ def test_dense_layer(sizes: tuple[int, int], machine: str) -> None:
     row = ROWS["fully_connected"]
     graph, expected = sample_graph(row, sample), reference_outputs(row, sample)[0]
     network = by_table(graph, "cortex-m55", *VECTORS)
-    assert _kernels(network) == {f"fully_connected_{'padded_' if sizes[0] % 16 else ''}mve_s8"}
-    assert _run(machine, network, sample.arrays["input"], expected).first is None
+    assert kernels_of(network) == {f"fully_connected_{'padded_' if sizes[0] % 16 else ''}mve_s8"}
+    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 class _Residual(nn.Module):
@@ -168,8 +154,8 @@ def test_sums_inside_a_network(machine: str) -> None:
     graph, codes = _quantized(_Residual(), (3, 5, 7))
     expected = interpret(graph, (codes,))[graph.outputs[0]]
     network = c_network(graph, "cortex-m55")
-    assert "add_short_mve_s8" in _kernels(network)
-    assert _run(machine, network, codes, expected).first is None
+    assert "add_short_mve_s8" in kernels_of(network)
+    assert replayed_layer(machine, network, codes, expected).first is None
 
 
 @pytest.mark.parametrize("machine", ["host_sanitized", pytest.param("cortex_m55", marks=pytest.mark.qemu)])
@@ -180,7 +166,7 @@ def test_rows_one_by_one(machine: str) -> None:
     expected = interpret(graph, (codes,))[graph.outputs[0]]
     network = c_network(graph, "cortex-m55", optimize="ram")
     assert any(step.at_run_time and step.call.kernel.endswith("_mve_s8") for step in network.steps)
-    assert _run(machine, network, codes, expected).first is None
+    assert replayed_layer(machine, network, codes, expected).first is None
 
 
 @pytest.mark.qemu
@@ -189,7 +175,7 @@ def test_instructions_of_a_network() -> None:
     graph, codes = _quantized(DSCNN(), (1, 49, 10))
     expected = interpret(graph, (codes,))[graph.outputs[0]]
     for optimize in BUILDS:
-        found = _run("cortex_m55", c_network(graph, "cortex-m55", optimize=optimize), codes, expected)
+        found = replayed_layer("cortex_m55", c_network(graph, "cortex-m55", optimize=optimize), codes, expected)
         assert found.first is None
         assert found.cost is not None
         assert found.cost.max < 0.28 * 2_656_768
@@ -202,7 +188,7 @@ def test_tables_grow_only_where_many_codes_gain() -> None:
     for inputs, outputs in ((256, 2), (1, 24)):
         sample = weighted_sample(np.random.default_rng(0), "", attrs, (1, inputs), (outputs, inputs), channel_axis=0)
         graph = sample_graph(ROWS["fully_connected"], sample)
-        kernels[outputs] = [_kernels(c_network(graph, "cortex-m55", optimize=each)) for each in BUILDS]
+        kernels[outputs] = [kernels_of(c_network(graph, "cortex-m55", optimize=each)) for each in BUILDS]
     assert kernels == {
         2: [{"fully_connected_s8"}, {"fully_connected_s8"}],
         24: [{"fully_connected_s8"}, {"fully_connected_s8"}],
@@ -237,7 +223,7 @@ def test_a_wrong_kernel_is_found(file: str, right: str, wrong: str, monkeypatch:
     for label in ("convolution, 12, extreme", "depthwise", "convolution, 3"):
         graph, sample, expected = _sample(label)
         network = by_table(graph, "cortex-m55", *VECTORS)
-        found.append(_run("host", network, sample.arrays["input"], expected).first)
+        found.append(replayed_layer("host", network, sample.arrays["input"], expected).first)
     assert any(found)
 
 
@@ -256,4 +242,4 @@ def test_samples_of_the_rows(op: str, sample: Sample) -> None:
     if expected.dtype != np.int8:
         pytest.skip("not of int8")
     network = by_table(graph, "cortex-m55", *VECTORS)
-    assert _run("host", network, runtime_arrays(graph, sample)[0], expected).first is None
+    assert replayed_layer("host", network, runtime_arrays(graph, sample)[0], expected).first is None

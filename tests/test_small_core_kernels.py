@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.c.network import CNetwork, c_network
-from export.c.source import c_source
+from export.c.network import c_network
 from export.graph.ir import Graph
 from export.rows import reference_outputs, sample_graph
-from firmware.emulation import MACHINES, Options, Replay, available, replay
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from tests.conftest import in_turn
-from tests.table_kernels import by_table
+from tests.table_kernels import by_table, replayed_layer
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
 SAME = {**PLAIN, "padding": "same"}
@@ -126,23 +124,12 @@ def _drawn(seed: int) -> tuple[Graph, Sample, np.ndarray]:
     return _graph(seed, depthwise, attrs, image, weights, options)
 
 
-def _replayed(
-    machine: str, network: CNetwork, inputs: np.ndarray, expected: np.ndarray, optimize: str = "-O2"
-) -> Replay:
-    reason = available(MACHINES[machine])
-    if reason is not None:
-        pytest.skip(reason)
-    flat = [np.ascontiguousarray(codes.reshape(len(codes), -1), np.int8) for codes in (inputs, expected)]
-    sources = c_source("layer", network).files
-    return replay(MACHINES[machine], sources, "layer", flat[0], flat[1], Options(optimize=(optimize,)))
-
-
 @pytest.mark.parametrize(("label", "cpu"), in_turn(LAYERS, CPUS.values()))
 def test_portable_form_of_a_layer(label: str, cpu: str) -> None:
     graph, sample, expected = _layer(label)
     network = by_table(graph, cpu)
     assert {step.call.kernel for step in network.steps} == {LAYERS[label][4]}
-    assert _replayed("host_sanitized", network, sample.arrays["input"], expected).first is None
+    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -151,14 +138,14 @@ def test_portable_form_of_a_layer(label: str, cpu: str) -> None:
 def test_layer_on_its_processor(label: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
     network = by_table(graph, CPUS[machine])
-    assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.parametrize(("seed", "cpu"), in_turn(DRAWN, CPUS.values()))
 def test_portable_form_of_a_drawn_layer(seed: int, cpu: str) -> None:
     graph, sample, expected = _drawn(seed)
     network = by_table(graph, cpu)
-    assert _replayed("host_sanitized", network, sample.arrays["input"], expected).first is None
+    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.qemu
@@ -167,7 +154,7 @@ def test_drawn_layer_on_a_processor(seed: int, machine: str) -> None:
     graph, sample, expected = _drawn(seed)
     for optimize in ("size", "speed"):
         network = c_network(graph, CPUS[machine], optimize=optimize)
-        assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+        assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 @pytest.mark.avr
@@ -183,7 +170,7 @@ def test_depthwise_layer_on_avr(label: str) -> None:
     )
     other = apart or "dilation" in label or label == "depthwise, rows apart"
     assert {step.call.kernel for step in network.steps} == {f"depthwise_conv_2d_{'s8' if other else 'avr'}"}
-    assert _replayed("atmega328p", network, sample.arrays["input"], expected, "-Os").first is None
+    assert replayed_layer("atmega328p", network, sample.arrays["input"], expected, "-Os").first is None
 
 
 @pytest.mark.avr
@@ -192,7 +179,7 @@ def test_drawn_layer_on_avr(seed: int) -> None:
     graph, sample, expected = _drawn(seed)
     if sample.arrays["input"].nbytes + expected.nbytes > 1200:
         pytest.skip("two samples are more than its RAM")
-    assert _replayed("atmega328p", by_table(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
+    assert replayed_layer("atmega328p", by_table(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
 
 
 @pytest.mark.sweep
@@ -203,7 +190,7 @@ def test_drawn_layer_on_avr(seed: int) -> None:
 def test_layer_at_other_optimizations(label: str, optimize: str, machine: str) -> None:
     graph, sample, expected = _layer(label)
     network = by_table(graph, CPUS[machine])
-    assert _replayed(machine, network, sample.arrays["input"], expected, optimize).first is None
+    assert replayed_layer(machine, network, sample.arrays["input"], expected, optimize).first is None
 
 
 @pytest.mark.qemu
@@ -220,7 +207,7 @@ def test_largest_sums_fit_their_fields(machine: str) -> None:
     assert np.abs(expected).max() > 64
     network = by_table(graph, CPUS.get(machine, "riscv32"))
     assert {step.call.kernel for step in network.steps} == {"conv_2d_words_s8"}
-    assert _replayed(machine, network, sample.arrays["input"], expected).first is None
+    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
 
 
 def test_weights_beyond_the_fields_are_left_to_another_kernel() -> None:
