@@ -152,3 +152,14 @@ def test_a_board_too_small_for_tflm_gets_an_arduino_library(tmp_path: Path) -> N
         (flat / Path(file).name).write_bytes((project / file).read_bytes())
     for layout in (project, flat):
         assert "32 of 32 vectors agree" in run_sketch(build_sketch(layout))
+
+
+def test_sizes_are_handed_over_by_name() -> None:
+    """In the order of the kernel's parameters; what an int of 16 bits does not hold is written out."""
+    convolution = c_model("net", graph_of(nn.Conv2d(2, 3, 3, stride=2), 2, 9, 7), BOARDS["host"], "size")
+    text = convolution.files["net_model.c"]
+    body = text[text.index("static void conv_2d_1(") :].partition("\n}")[0]
+    assert "in_h = 9, in_w = 7, in_c = 2," in body
+    assert "in_h, in_w, in_c, out_h," in body
+    dense = c_model("net", graph_of(nn.Linear(40_000, 2), 40_000), BOARDS["host"], "size").files["net_model.c"]
+    assert ", out, 1, 40000, out_size" in dense or "rows, 40000, out_size" in dense

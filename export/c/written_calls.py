@@ -111,9 +111,19 @@ def _function(
         name = kernel.removesuffix("_s8") + name.removeprefix(op)
         text.functions[key] = name
         declared = ", ".join(f"{types[p]}{p}" for p in parameters if p in types)
-        handed = ", ".join(numbers.get(p, p) for p in parameters)
-        text.bodies.append(f"static void {name}({declared}) {{\n{_wrapped(f'{kernel}({handed});', 2)}\n}}")
+        named = {p: numbers[p] for p in parameters if _is_small(numbers.get(p, ""))}
+        sizes = f"enum {{ {', '.join(f'{p} = {number}' for p, number in named.items())} }};"
+        handed = ", ".join(p if p in named else numbers.get(p, p) for p in parameters)
+        lines = [_wrapped(sizes, 2)] if named else []
+        lines.append(_wrapped(f"{kernel}({handed});", 2))
+        text.bodies.append(f"static void {name}({declared}) {{\n" + "\n".join(lines) + "\n}")
     return text.functions[key]
+
+
+def _is_small(number: str) -> bool:
+    """Whether a number can be a constant of an enumeration: on AVR an int has 16 bits."""
+    digits = number.removeprefix("-")
+    return digits.isdecimal() and int(digits) < 2**15
 
 
 def _wrapped(code: str, indent: int) -> str:
