@@ -74,7 +74,11 @@ class Shape:
 
 
 def _dense() -> Iterator[Shape]:
-    for inputs, outputs in ((1, 1), (8, 4), (16, 16), (33, 5), (64, 12), (70, 6), (128, 10), (100, 3), (24, 32)):
+    sizes = (
+        (1, 1), (8, 4), (16, 16), (33, 5), (64, 12), (70, 6), (128, 10), (100, 3), (24, 32),
+        (80, 24), (44, 40), (20, 18), (90, 16), (28, 9), (76, 11), (150, 10), (250, 16), (10, 30),
+    )  # fmt: skip
+    for inputs, outputs in sizes:
         yield Shape("fully_connected", (inputs,), outputs)
     yield Shape("fully_connected", (32,), 8, relu=False)
     yield Shape("fully_connected", (50,), 7, relu=False)

@@ -28,7 +28,7 @@ class Fit:
     """Factors of a kernel's terms on a processor.
 
     Attributes:
-        factors: by term.
+        factors: by term, 0 of those that cost nothing.
         shapes: that were counted.
         largest_error: of them, as a share of what was counted.
         median_error: likewise.
@@ -95,4 +95,11 @@ def _cost(candidate: Candidate, cpu: str) -> Cost | None:
 
 
 def _sum(work: Work, fit: Fit) -> float:
-    return sum(times * fit.factors.get(name, 0.0) for name, times in work.items())
+    return sum(times * _factor(name, fit) for name, times in work.items() if times)
+
+
+def _factor(name: str, fit: Fit) -> float:
+    """Of a term that no counted shape has, the most that its like takes: other forms of outputs, of codes, of windows."""
+    kind = name.split()[0]
+    known = fit.factors.get(name)
+    return known if known is not None else max((v for k, v in fit.factors.items() if k.split()[0] == kind), default=0)

@@ -191,6 +191,9 @@ def planes_work(call: KernelCall, made: KernelCall) -> Work:
     along, across = ("h", "w") if number(made, "turned") else ("w", "h")
     rows = channels * number(call, f"out_{across}")
     windows = rows * -(-number(call, f"out_{along}") // 4)
+    # As firmware/c/window_of_plane.h says.
+    in_assembly = number(call, f"window_{along}") == 3 and number(call, f"dilation_{along}") == 1
+    kind = "in assembly" if in_assembly and number(call, f"stride_{along}") <= 2 else "in C"
     return {
         "calls": 1,
         "channels": channels,
@@ -199,9 +202,9 @@ def planes_work(call: KernelCall, made: KernelCall) -> Work:
         "rows": channels * number(call, "in_h"),
         "codes": channels * number(call, "in_h") * number(call, "in_w"),
         "output rows": rows,
-        "four windows": windows,
-        "window rows": windows * number(call, f"window_{across}"),
-        "products": windows * area,
+        f"four windows {kind}": windows,
+        f"window rows {kind}": windows * number(call, f"window_{across}"),
+        f"products {kind}": windows * area,
         "left over": rows * (-number(call, f"out_{along}") % 4),
         **requantized(call, channels * number(call, "out_h") * number(call, "out_w")),
     }
@@ -218,7 +221,7 @@ def windows_work(together: tuple[int, int], call: KernelCall, made: KernelCall) 
     """Of depthwise convolutions of one channel after the other, so many windows of rows and columns at a time."""
     channels, rows, columns = number(call, "in_c"), number(call, "out_h"), number(call, "out_w")
     tall, wide = (-(-n // of) for n, of in ((rows, together[0]), (columns, together[1])))
-    if columns == 1:
+    if columns == 1 and made.kernel == "depthwise_sequence_mve_s8":
         tall, wide = 1, -(-rows // together[1])
     blocks, channel_forms = -(-channels // 16), made.arguments["channels"]
     assert isinstance(channel_forms, Rescaling)
