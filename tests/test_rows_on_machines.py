@@ -9,14 +9,14 @@ from itertools import count, islice
 import pytest
 
 from export.c.network import RowLoop, c_network
-from export.c.source import c_source
 from export.cost.machines import replayed
 from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import UnsupportedLayer
 from recipes.mlperf_tiny import DSCNN
 from tests.random_drawing import FURTHER, draw
+from tests.shared_programs import AMPLE, ROOM, part_of
 from tests.test_profile import graph_of
-from tests.test_random_machines import AMPLE, ROOM, Made, drawn, outcomes
+from tests.test_random_machines import Made, drawn, outcomes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
@@ -49,14 +49,10 @@ def by_rows(machine: Machine, together: int) -> Iterator[Made]:
             continue
         if not any(isinstance(item, RowLoop) for item in network.run):
             continue
-        source = c_source(f"net_{found}", network)
-        room = (
-            source.scratch_bytes + one.codes.shape[1] + 2 * one.expected.shape[1],
-            sum(source.constant_bytes.values()),
-        )
-        if all(each <= limit // together for each, limit in zip(room, most, strict=True)):
+        part = part_of(f"net_{found}", (network, (one.codes,), (one.expected,)))
+        if all(each <= limit // together for each, limit in zip(part.room, most, strict=True)):
             found += 1
-            yield Made(one, network, source.files, room)
+            yield Made(one, network, part)
 
 
 @pytest.mark.parametrize("name", [*_QEMU, pytest.param("atmega328p", marks=pytest.mark.avr)])
