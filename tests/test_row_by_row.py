@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, count
 
 import numpy as np
 import pytest
@@ -199,11 +200,12 @@ def test_a_kernel_that_does_otherwise_than_the_plan_is_found(
         require_sound_plan("net", network, tuple(array[:3] for array in a_dozen(graph)))
 
 
+#: Seeds of networks that are computed row by row, tried first: of all others two thirds are prepared for nothing.
+BY_ROWS = tuple(FURTHER + each for each in (1, 4, 15, 16, 18, 19, 21, 24, 26, 31, 36, 38))
+
+
 def _programs() -> Iterator[Program]:
-    seed = FURTHER
-    while True:
-        yield draw(seed)
-        seed += 1
+    return map(draw, chain(BY_ROWS, (seed for seed in count(FURTHER) if seed not in BY_ROWS)))
 
 
 @needs_compiler

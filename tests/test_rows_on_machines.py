@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import pytest
 
@@ -26,6 +26,9 @@ pytestmark = [
 
 COUNT = int(os.environ.get("QTORCH_ROW_MACHINE_NETWORKS", "6"))
 
+#: Seeds of networks that are computed row by row, tried first: to look for them takes ten times as long as to run them.
+BY_ROWS = tuple(FURTHER + each for each in (18, 39, 49, 51, 60, 69, 75))
+
 _QEMU = [pytest.param(name, marks=pytest.mark.qemu) for name in ("cortex_m4", "cortex_m0", "riscv32")]
 
 
@@ -39,7 +42,7 @@ def here(name: str) -> Machine:
 def by_rows(machine: Machine, together: int) -> Iterator[Made]:
     """Networks drawn at random that are computed row by row, so many of which fit the machine together."""
     most, found = ROOM.get(machine.name, AMPLE), 0
-    for seed in count(FURTHER):
+    for seed in chain(BY_ROWS, (seed for seed in count(FURTHER) if seed not in BY_ROWS)):
         one = drawn(draw(seed))
         if one is None:
             continue
