@@ -117,9 +117,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Let collections of garbage pass over what is there now, which stays: they were an eighth of all the time."""
+    """Let collections of garbage pass over what is there now, and come seldom: they were an eighth of all the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 10, 10)
 
 
 #: How many random inputs an export is compared on beside the data, as pages promise.
