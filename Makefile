@@ -21,6 +21,10 @@ LOWEST_TESTS := tests/test_parity.py tests/test_fixedpoint.py tests/test_observe
 # TensorBoard, which one of two loggers writes for, is an extra.
 LOWEST_WITHOUT := tests/test_lightning.py::test_print_config_and_both_loggers
 
+# What Python compiles and pytest rewrites is kept, whatever the shell says: every process that tests start would do it
+# again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run test sweep test-lowest check docs bench wheel clean
 
 run: $(VENV)/.core

@@ -6,6 +6,7 @@ All tensors but weights lie on one grid, so that anything may follow anything.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -135,6 +136,7 @@ def drawn(seed: int) -> Graph:
     return check(Graph(drawing.values, tuple(drawing.nodes), (source,), tuple(outputs), states=states))
 
 
+@cache
 def of_samples() -> list[tuple[str, Graph]]:
     """The samples of rows that carry something, those in which they do, with what each is."""
     rows = [row for row in ROWS.values() if row.carried]

@@ -16,7 +16,9 @@ from tests.test_batch_axis import require_same
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.sweep] if seed >= 30 else []) for seed in range(60)]
+)
 def test_random_compositions_are_the_module(seed: int) -> None:
     """Axes merged, split and permuted, the batch among them, with arithmetic between."""
     net = Drawn(seed)

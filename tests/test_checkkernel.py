@@ -89,6 +89,8 @@ def test_every_kernel_has_its_turn() -> None:
                 met |= {kernel for form in forms(case.graph, cpu).values() for kernel in form.kernels}
             except UnsupportedLayer:
                 break
+        if there <= met:
+            return
     assert there <= met
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from export.c.network import c_network
 from export.c.optimize import Optimize
 from export.c.source import c_source
+from export.graph.ir import Graph
 from export.rows import sample_graph
 from firmware.emulation import MACHINES, Options, available
 from firmware.emulation.build import compile_model, run_tool
@@ -34,26 +36,34 @@ MACHINE = [
 ]
 
 
+@cache
+def _graphs() -> list[tuple[str, Graph]]:
+    """Every sample of every row."""
+    return [(name, sample_graph(row, sample)) for name, row in ROWS.items() for sample in row.samples()]
+
+
 def _undefined(machine: str, optimize: Optimize, folder: Path) -> dict[str, set[str]]:
     """By symbol that an object asks for: kernels of the rows' samples, each form of each once."""
     tools, found, seen = MACHINES[machine], defaultdict[str, set[str]](set), set[object]()
-    for name, row in ROWS.items():
-        for sample in row.samples():
-            try:
-                network = c_network(sample_graph(row, sample), tools.cpu, optimize)
-            except UnsupportedLayer:
-                continue
-            calls = [step.call for step in network.steps]
-            numbers = [{k: v for k, v in c.arguments.items() if k in ("form", "splits", "weight_bits")} for c in calls]
-            source = c_source("net", network)
-            form = (name, tuple(c.kernel for c in calls), str(numbers), tuple(re.findall(r"Q_[A-Z]+\b", str(source))))
-            if form in seen:
-                continue
-            seen.add(form)
-            model = compile_model(tools, source.files, "net", folder, Options())
-            listed = run_tool(machine, (f"{tools.prefix}nm", "-u", *model.objects))
-            for symbol in re.findall(r"\bU (\S+)", listed):
-                found[symbol].add(" ".join((name, *(c.kernel for c in calls))))
+    made: dict[str, str] = {}
+    for name, graph in _graphs():
+        try:
+            network = c_network(graph, tools.cpu, optimize)
+        except UnsupportedLayer:
+            continue
+        calls = [step.call for step in network.steps]
+        numbers = [{k: v for k, v in c.arguments.items() if k in ("form", "splits", "weight_bits")} for c in calls]
+        source = c_source(f"net_{len(made)}", network)
+        macros = tuple(re.findall(r"\bQ_[A-Z]+\b", source.files[f"net_{len(made)}_model.c"]))
+        form = (name, tuple(c.kernel for c in calls), str(numbers), macros)
+        if form in seen:
+            continue
+        seen.add(form)
+        (compiled,) = compile_model(tools, source.files, "net", folder, Options()).objects
+        made[str(compiled)] = " ".join((name, *(c.kernel for c in calls)))
+    listed = run_tool(machine, (f"{tools.prefix}nm", "-A", "-u", *made))
+    for compiled, symbol in re.findall(r"^(.+?):.*\bU (\S+)", listed, re.MULTILINE):
+        found[symbol].add(made[compiled])
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c.compiled import c_compiler, run_c
+from export.c.compiled import build_c, c_compiler, run_built
 from export.c.network import c_network, network_of, portable_calls
 from export.c.source import c_source
 from export.graph.build import integer_graph
@@ -23,6 +25,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN, Autoencoder, MobileNetV1, ResNet8
 from tests.conftest import in_turn
+from tests.shared_programs import Case, failures
 from tests.table_kernels import by_table, kernels_of, replayed_layer
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
@@ -119,32 +122,57 @@ def _dense(inputs: int, outputs: int) -> tuple[Graph, Sample, np.ndarray]:
     return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
-@pytest.mark.parametrize(("label", "form"), LAYERS_AND_FORMS)
-def test_portable_form_of_a_layer(label: str, form: str) -> None:
-    graph, sample, expected = _layer(label)
-    network = by_table(graph, "cortex-m4", FORMS[form], DEPTHWISE)
-    taken = LAYERS[label][4] == "conv_2d_pairs_s8" and not (form == "joined" and label in NOT_JOINED)
-    if taken or form != "joined":
-        assert kernels_of(network) == {FORMS[form] if taken else LAYERS[label][4]}
-    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
+def _by_forms(layers: Sequence[tuple[str, str]], cpu: str) -> dict[str, Case]:
+    """Networks of each layer with one of its kernels, and what is right."""
+    cases = {}
+    for label, form in layers:
+        graph, sample, expected = _layer(label)
+        cases[f"{label}: {form}"] = (
+            by_table(graph, cpu, FORMS[form], DEPTHWISE),
+            (sample.arrays["input"],),
+            (expected,),
+        )
+    return cases
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_portable_form_of_layers(form: str) -> None:
+    cases = _by_forms([each for each in LAYERS_AND_FORMS if each[1] == form], "cortex-m4")
+    for name, (network, *_) in cases.items():
+        label = name.removesuffix(f": {form}")
+        taken = LAYERS[label][4] == "conv_2d_pairs_s8" and not (form == "joined" and label in NOT_JOINED)
+        if taken or form != "joined":
+            assert kernels_of(network) == {FORMS[form] if taken else LAYERS[label][4]}, name
+    assert failures("host_sanitized", cases) == {}
+
+
+#: Each layer by each kernel on some processor; on all of them with the sweeps.
+SHARE = [pytest.param(len(CPUS), id="in turn"), pytest.param(1, id="all", marks=pytest.mark.sweep)]
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize(("case", "machine"), in_turn(LAYERS_AND_FORMS, CPUS))
-def test_layer_on_its_processor(case: tuple[str, str], machine: str) -> None:
-    label, form = case
-    graph, sample, expected = _layer(label)
-    network = by_table(graph, CPUS[machine], FORMS[form], DEPTHWISE)
-    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
+@pytest.mark.parametrize("every", SHARE)
+@pytest.mark.parametrize("machine", CPUS)
+def test_layers_on_their_processor(machine: str, every: int) -> None:
+    first = list(CPUS).index(machine) % every
+    assert failures(machine, _by_forms(LAYERS_AND_FORMS[first::every], CPUS[machine])) == {}
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("shape", [(2, 8, 8, 2), (1, 4, 4, 16), (3, 1, 8, 8), (8, 3, 3, 5)])
-@pytest.mark.parametrize("op", ["conv_2d", "depthwise_conv_2d"])
-@pytest.mark.parametrize("machine", ["cortex_m3", "cortex_m4"])
+@pytest.mark.parametrize(
+    ("layer", "machine"),
+    in_turn(
+        product(
+            ["conv_2d", "depthwise_conv_2d"],
+            [(2, 8, 8, 2), (1, 4, 4, 16), (3, 1, 8, 8), (8, 3, 3, 5)],
+        ),
+        ["cortex_m3", "cortex_m4"],
+    ),
+)
 def test_speed_costs_no_more_than_size_nor_that_than_the_kernel_for_any(
-    machine: str, op: str, shape: tuple[int, ...]
+    layer: tuple[str, tuple[int, ...]], machine: str
 ) -> None:
+    op, shape = layer
     rng = np.random.default_rng(0)
     channels, rows, columns, outputs = shape
     attrs, window = (
@@ -174,38 +202,38 @@ def test_layer_at_other_optimizations(label: str, optimize: str, form: str) -> N
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize(("sizes", "machine"), in_turn(DENSE, ["cortex_m0", *CPUS, "riscv32"]))
-def test_dense_layer_on_any_processor(sizes: tuple[int, int], machine: str) -> None:
-    graph, sample, expected = _dense(*sizes)
-    assert replayed_layer(machine, c_network(graph), sample.arrays["input"], expected).first is None
+@pytest.mark.parametrize("machine", ["cortex_m0", *CPUS, "riscv32"])
+def test_dense_layers_on_any_processor(machine: str) -> None:
+    layers = {f"{inputs} to {outputs}": _dense(inputs, outputs) for inputs, outputs in DENSE}
+    cases = {label: (c_network(graph), (sample.arrays["input"],), (y,)) for label, (graph, sample, y) in layers.items()}
+    assert failures(machine, cases) == {}
 
 
-@pytest.mark.parametrize("sizes", [(8, 4), (17, 9), (70, 6), (9, 7), (300, 5)])
 @pytest.mark.parametrize(
     "machine", ["host_sanitized", *(pytest.param(name, marks=pytest.mark.qemu) for name in ("cortex_m4", "cortex_m33"))]
 )
-def test_dense_layer_with_two_weights_in_a_halfword(machine: str, sizes: tuple[int, int]) -> None:
-    graph, sample, expected = _dense(*sizes)
-    network = by_table(graph, "cortex-m4", "fully_connected_joined_s8")
-    assert kernels_of(network) == {"fully_connected_joined_s8"}
-    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
+def test_dense_layers_with_two_weights_in_a_halfword(machine: str) -> None:
+    cases = {}
+    for sizes in ((8, 4), (17, 9), (70, 6), (9, 7), (300, 5)):
+        graph, sample, expected = _dense(*sizes)
+        network = by_table(graph, "cortex-m4", "fully_connected_joined_s8")
+        assert kernels_of(network) == {"fully_connected_joined_s8"}
+        cases[str(sizes)] = (network, (sample.arrays["input"],), (expected,))
+    assert failures(machine, cases) == {}
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize(
-    "sample",
-    [
-        pytest.param(sample, id=sample.label)
-        for sample in ROWS["average_pool_2d"].samples()
-        if sample.arrays["input"].dtype == np.int8
-    ],
-)
-def test_averages_on_a_processor(sample: Sample) -> None:
-    graph, expected = (
-        sample_graph(ROWS["average_pool_2d"], sample),
-        reference_outputs(ROWS["average_pool_2d"], sample)[0],
-    )
-    assert replayed_layer("cortex_m3", c_network(graph), sample.arrays["input"], expected).first is None
+def test_averages_on_a_processor() -> None:
+    row, cases = ROWS["average_pool_2d"], {}
+    for sample in row.samples():
+        if sample.arrays["input"].dtype == np.int8:
+            graph = sample_graph(row, sample)
+            cases[f"{len(cases)}: {sample.label}"] = (
+                c_network(graph),
+                (sample.arrays["input"],),
+                reference_outputs(row, sample),
+            )
+    assert failures("cortex_m3", cases) == {}
 
 
 @pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
@@ -245,22 +273,22 @@ def test_biases_near_the_ends_of_their_type(limit: int, machine: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("row", "sample"),
-    [
-        pytest.param(ROWS[name], sample, id=f"{name}: {sample.label}")
-        for name in ("conv_2d", "depthwise_conv_2d")
-        for sample in ROWS[name].samples()
-    ],
-)
-def test_samples_of_the_rows(row: Any, sample: Sample) -> None:
-    graph = sample_graph(row, sample)
-    try:
-        network = c_network(graph, "cortex-m4", optimize="speed")
-    except UnsupportedLayer:
-        return  # for any processor
-    got = run_c("one_op", c_source("one_op", network).files, graph, runtime_arrays(graph, sample))
-    np.testing.assert_array_equal(got[0], reference_outputs(row, sample)[0])
+@pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
+@pytest.mark.parametrize("op", ["conv_2d", "depthwise_conv_2d"])
+def test_samples_of_the_rows(op: str) -> None:
+    models, samples = {}, {}
+    for sample in ROWS[op].samples():
+        graph, name = sample_graph(ROWS[op], sample), f"op_{len(samples)}"
+        try:
+            network = c_network(graph, "cortex-m4", optimize="speed")
+        except UnsupportedLayer:
+            continue  # for any processor
+        models[name], samples[name] = (c_source(name, network).files, graph), sample
+    library = build_c(models)
+    assert len(samples) > 10
+    for name, sample in samples.items():
+        got = run_built(library, name, models[name][1], runtime_arrays(models[name][1], sample))
+        np.testing.assert_array_equal(got[0], reference_outputs(ROWS[op], sample)[0], err_msg=sample.label)
 
 
 def test_for_the_least_memory_every_call_stays() -> None:

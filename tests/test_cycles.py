@@ -16,6 +16,7 @@ from firmware.emulation.replay import Counted
 from firmware.emulation.timing import cycles
 from firmware.emulation.timings import TIMINGS, timings_of
 from tests.c_models import copying, dense, dense_samples
+from tests.conftest import in_turn
 
 pytestmark = pytest.mark.qemu
 ONE = np.arange(5, dtype=np.int8)[:, None]
@@ -95,28 +96,31 @@ def test_a_loop_takes_what_the_manual_says(name: str, core: str, least: int, mos
     assert once == (3, 3)  # MOVS, SUBS, and BNE that is not taken: one each
 
 
-@pytest.mark.parametrize("name", ["cortex_m3", "cortex_m4"])
 @pytest.mark.parametrize(
-    ("text", "taken"),
-    [
-        # The manuals' own examples, and what their rules say of others.
-        ("ldr r6, [r4]; ldr r7, [r5]", 3),
-        ("ldr r6, [r4]; str r6, [r5, #20]", 3),
-        ("ldr r6, [r4]; ldr r7, [r5]; ldr r6, [r4, #4]", 4),
-        ("ldr r6, [r4]; nop; ldr r7, [r5]", 5),
-        ("str r6, [r4]; str r7, [r5]", 2),
-        ("ldr r4, [r5]; ldr r6, [r4, #0]", 4),  # the first gives the second's address
-        ("ldm r4, {r6, r7}", 3),
-        ("stm r4, {r4, r5, r6, r7}", 5),
-        ("push {r4, r5, r6}; pop {r4, r5, r6}", 8),
-        ("ldrd r6, r7, [r4]", 3),
-        ("mul r6, r4, r5", 1),
-        ("add r4, r4, #0; ldr r6, [r4]", 4),  # an address that was computed just before
-        ("add r7, r4, #0; ldr r6, [r4]", 3),
-        ("movw r6, #1; movt r6, #2; ubfx r7, r6, #1, #3; sxth r7, r7; clz r7, r7; ssat r7, #8, r7", 6),
-    ],
+    ("instructions", "name"),
+    in_turn(
+        [
+            # The manuals' own examples, and what their rules say of others.
+            ("ldr r6, [r4]; ldr r7, [r5]", 3),
+            ("ldr r6, [r4]; str r6, [r5, #20]", 3),
+            ("ldr r6, [r4]; ldr r7, [r5]; ldr r6, [r4, #4]", 4),
+            ("ldr r6, [r4]; nop; ldr r7, [r5]", 5),
+            ("str r6, [r4]; str r7, [r5]", 2),
+            ("ldr r4, [r5]; ldr r6, [r4, #0]", 4),  # the first gives the second's address
+            ("ldm r4, {r6, r7}", 3),
+            ("stm r4, {r4, r5, r6, r7}", 5),
+            ("push {r4, r5, r6}; pop {r4, r5, r6}", 8),
+            ("ldrd r6, r7, [r4]", 3),
+            ("mul r6, r4, r5", 1),
+            ("add r4, r4, #0; ldr r6, [r4]", 4),  # an address that was computed just before
+            ("add r7, r4, #0; ldr r6, [r4]", 3),
+            ("movw r6, #1; movt r6, #2; ubfx r7, r6, #1, #3; sxth r7, r7; clz r7, r7; ssat r7, #8, r7", 6),
+        ],
+        ["cortex_m3", "cortex_m4"],
+    ),
 )
-def test_loads_and_stores_take_what_the_manual_says(name: str, text: str, taken: int) -> None:
+def test_loads_and_stores_take_what_the_manual_says(instructions: tuple[str, int], name: str) -> None:
+    text, taken = instructions
     # NOPs before and behind keep what the compiler put there from being a neighbour.
     assert _more(name, text) == (taken, taken)
 

@@ -177,7 +177,13 @@ def _one_channel_and_strided() -> list[Shape]:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("shape", _one_channel_and_strided(), ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(shape, id=str(shape), marks=[pytest.mark.sweep] if index % 3 else [])
+        for index, shape in enumerate(_one_channel_and_strided())
+    ],
+)
 def test_speed_never_takes_more_instructions(shape: Shape) -> None:
     on = MACHINES["cortex_m4"]
     if (absent := available(on)) is not None:

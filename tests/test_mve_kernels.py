@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN
 from tests.c_programs import COMPILERS, STRICT, command, succeed
-from tests.conftest import in_turn
+from tests.shared_programs import Case, failures
 from tests.table_kernels import by_table, kernels_of, replayed_layer
 from tests.test_cortex_m_kernels import _quantized
 
@@ -105,22 +106,35 @@ def _sample(label: str) -> tuple[Graph, Sample, np.ndarray]:
     return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
-@pytest.mark.parametrize("label", LAYERS)
-def test_portable_form_of_a_layer(label: str) -> None:
-    graph, sample, expected = _sample(label)
-    network = by_table(graph, "cortex-m55", *VECTORS)
-    assert kernels_of(network) == {LAYERS[label][4]}
-    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
+def _cases(labels: Sequence[str]) -> dict[str, Case]:
+    cases = {}
+    for label in labels:
+        graph, sample, expected = _sample(label)
+        cases[label] = (by_table(graph, "cortex-m55", *VECTORS), (sample.arrays["input"],), (expected,))
+    return cases
+
+
+def test_portable_form_of_layers() -> None:
+    cases = _cases([*LAYERS])
+    kernels = {label: kernels_of(network) for label, (network, *_) in cases.items()}
+    assert kernels == {label: {layer[4]} for label, layer in LAYERS.items()}
+    assert failures("host_sanitized", cases) == {}
+
+
+OPTIMIZATIONS = ("-O2", "-Os", "-O0", "-O3", "-Og")
+#: Each layer at some optimization; at all of them with the sweeps.
+SHARE = [pytest.param(len(OPTIMIZATIONS), id="in turn"), pytest.param(1, id="all", marks=pytest.mark.sweep)]
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize(("label", "optimize"), in_turn(LAYERS, ["-O2", "-Os", "-O0", "-O3", "-Og"]))
-def test_layer_on_a_cortex_m55(label: str, optimize: str) -> None:
-    graph, sample, expected = _sample(label)
-    network = by_table(graph, "cortex-m55", *VECTORS)
-    # gcc 12 comes to an end of itself at -O0 over the portable kernels' assembly.
-    optimize = "-Og" if optimize == "-O0" and not kernels_of(network) & set(VECTORS) else optimize
-    assert replayed_layer("cortex_m55", network, sample.arrays["input"], expected, optimize).first is None
+@pytest.mark.parametrize("every", SHARE)
+@pytest.mark.parametrize("optimize", OPTIMIZATIONS)
+def test_layers_on_a_cortex_m55(optimize: str, every: int) -> None:
+    cases = _cases([*LAYERS][OPTIMIZATIONS.index(optimize) % every :: every])
+    if optimize == "-O0":
+        # gcc 12 comes to an end of itself at -O0 over the portable kernels' assembly.
+        cases = {label: case for label, case in cases.items() if kernels_of(case[0]) & set(VECTORS)}
+    assert failures("cortex_m55", cases, optimize) == {}
 
 
 @pytest.mark.parametrize("machine", ["host_sanitized", pytest.param("cortex_m55", marks=pytest.mark.qemu)])
@@ -227,19 +241,13 @@ def test_a_wrong_kernel_is_found(file: str, right: str, wrong: str, monkeypatch:
     assert any(found)
 
 
-@pytest.mark.parametrize(
-    ("op", "sample"),
-    [
-        pytest.param(op, sample, id=f"{op}: {sample.label}")
-        for op in ("conv_2d", "depthwise_conv_2d", "fully_connected")
-        for sample in ROWS[op].samples()
-        if sample.arrays["input"].dtype == np.int8
-    ],
-)
-def test_samples_of_the_rows(op: str, sample: Sample) -> None:
-    graph = sample_graph(ROWS[op], sample)
-    expected = reference_outputs(ROWS[op], sample)[0]
-    if expected.dtype != np.int8:
-        pytest.skip("not of int8")
-    network = by_table(graph, "cortex-m55", *VECTORS)
-    assert replayed_layer("host", network, runtime_arrays(graph, sample)[0], expected).first is None
+@pytest.mark.parametrize("op", ["conv_2d", "depthwise_conv_2d", "fully_connected"])
+def test_samples_of_the_rows(op: str) -> None:
+    cases = {}
+    for sample in ROWS[op].samples():
+        graph = sample_graph(ROWS[op], sample)
+        if {graph.values[name].array_dtype for name in (*graph.inputs, *graph.outputs)} == {"int8"}:
+            network, codes = by_table(graph, "cortex-m55", *VECTORS), runtime_arrays(graph, sample)
+            cases[f"{len(cases)}: {sample.label}"] = (network, codes, reference_outputs(ROWS[op], sample))
+    assert len(cases) > 10
+    assert failures("host", cases) == {}

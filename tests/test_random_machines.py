@@ -8,7 +8,7 @@ failing one is shrunk and printed as code.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, count
@@ -19,13 +19,14 @@ import pytest
 
 from export.c import kernels as c_kernels
 from export.c.network import CNetwork, c_network
-from export.c.source import c_source
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
-from firmware.emulation import MACHINES, DidNotBuild, EmulationFailure, Machine, Options, available, replay
+from firmware.emulation import MACHINES, Machine, available
 from qtorch.errors import UnsupportedLayer
+from tests import shared_programs
 from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program, shrink
+from tests.shared_programs import AMPLE, ROOM, Part, part_of
 from tests.test_random_c import integers
 from tests.test_random_networks import a_dozen
 
@@ -54,14 +55,6 @@ BUILDS = {
     )
 }
 
-#: Bytes of RAM and of constants that the networks of one program may take, where the machine is small.
-ROOM = {"atmega328p": (900, 5_000), "cortex_m0": (8_000, 100_000)}
-AMPLE = (100_000, 200_000)
-
-#: What the linker or the replay says of a program that is larger than the machine.
-TOO_LARGE = ("is not within region", "will not fit in region", "overflowed by", "overwrites data")
-
-
 #: Of their kernels and of their instructions others are always run.
 WITH_SWEEPS = ("cortex_m3, size", "cortex_m4, speed")
 
@@ -84,12 +77,11 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Made:
-    """A drawn network, its kernels, its files, and the bytes that it takes of RAM and, constants alone, of flash."""
+    """A drawn network, its kernels, and what it is in a program of several."""
 
     drawn: Drawn
     network: CNetwork
-    files: Mapping[str, str]
-    room: tuple[int, int]
+    part: Part
 
 
 @cache
@@ -118,10 +110,7 @@ def made(program: Program, name: str, machine: Machine, speed: bool) -> Made | N
         network = c_network(found.graph, machine.cpu, "speed" if speed else "size")
     except UnsupportedLayer:
         return None
-    source = c_source(name, network)
-    # The rig holds an input, an expected output and an output of the largest network.
-    ends = found.codes.shape[1] + 2 * found.expected.shape[1]
-    return Made(found, network, source.files, (source.scratch_bytes + ends, sum(source.constant_bytes.values())))
+    return Made(found, network, part_of(name, (network, (found.codes,), (found.expected,))))
 
 
 def batches(programs: Iterator[Program], machine: Machine, speed: bool) -> Iterator[list[Made]]:
@@ -131,63 +120,21 @@ def batches(programs: Iterator[Program], machine: Machine, speed: bool) -> Itera
     used = (0, 0)
     for program in programs:
         one = made(program, f"net_{len(batch)}", machine, speed)
-        if one is None or any(a > b for a, b in zip(one.room, most, strict=True)):
+        if one is None or any(a > b for a, b in zip(one.part.room, most, strict=True)):
             continue
-        total = (used[0] + one.room[0], used[1] + one.room[1])
+        total = (used[0] + one.part.room[0], used[1] + one.part.room[1])
         if batch and (len(batch) == 17 or any(a > b for a, b in zip(total, most, strict=True))):
             yield batch
             one = made(program, "net_0", machine, speed)
             assert one is not None
-            batch, total = [], one.room
+            batch, total = [], one.part.room
         batch.append(one)
         used = total
 
 
-def together(batch: Sequence[Made]) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
-    """A model of all of them, with inputs and outputs: whose they are, then their codes, then zeros."""
-    names = [next(file for file in one.files if file.endswith("_model.h"))[: -len("_model.h")] for one in batch]
-    sizes = [max(getattr(one.drawn, side).shape[1] for one in batch) for side in ("codes", "expected")]
-    header = (
-        f"#include <stdint.h>\n#define ALL_INPUT_SIZE {1 + sizes[0]}\n#define ALL_OUTPUT_SIZE {sizes[1]}\n"
-        "void all_invoke(const int8_t *in, int8_t *out);\n"
-    )
-    includes = "".join(f'#include "{name}_model.h"\n' for name in ("all", *names))
-    cases = "".join(f"    case {i}: {name}_invoke(in + 1, out); break;\n" for i, name in enumerate(names))
-    body = (
-        f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
-        f"  switch (in[0]) {{\n{cases}    default: break;\n  }}\n}}\n"
-    )
-    files = {file: text for one in batch for file, text in one.files.items()}
-    rows = [np.pad(one.drawn.codes, ((0, 0), (0, sizes[0] - one.drawn.codes.shape[1]))) for one in batch]
-    inputs = np.concatenate([np.pad(r, ((0, 0), (1, 0)), constant_values=i) for i, r in enumerate(rows)])
-    expected = np.concatenate(
-        [np.pad(one.drawn.expected, ((0, 0), (0, sizes[1] - one.drawn.expected.shape[1]))) for one in batch]
-    )
-    return {**files, "all_model.h": header, "all.c": includes + body}, inputs, expected
-
-
 def outcomes(batch: Sequence[Made], machine: Machine) -> list[str]:
     """Of each network: ``"exact"``, ``"too large"``, or where machine and reference part."""
-    files, inputs, expected = together(batch)
-    optimize = ("-Os",) if machine.kind == "simavr" else ("-O2",)
-    try:
-        found = replay(machine, files, "all", inputs, expected, Options(optimize, seconds=300))
-    except EmulationFailure as failure:
-        if len(batch) > 1:  # the half that is to blame
-            middle = len(batch) // 2
-            return outcomes(batch[:middle], machine) + outcomes(batch[middle:], machine)
-        too_large = isinstance(failure, DidNotBuild) and any(words in str(failure) for words in TOO_LARGE)
-        return ["too large" if too_large else str(failure)]
-    parts = np.split(np.arange(len(inputs)), np.cumsum([len(one.drawn.codes) for one in batch])[:-1])
-    return [_verdict(found.outputs[part], expected[part], machine.name) for part in parts]
-
-
-def _verdict(outputs: np.ndarray, expected: np.ndarray, machine: str) -> str:
-    wrong = np.argwhere(outputs != expected)
-    if not len(wrong):
-        return "exact"
-    sample, at = map(int, wrong[0])
-    return f"output {at} of sample {sample}: {machine} {outputs[sample, at]}, reference {expected[sample, at]}"
+    return shared_programs.outcomes([one.part for one in batch], machine)
 
 
 def outcome(program: Program, machine: Machine, speed: bool) -> str:

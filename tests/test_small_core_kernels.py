@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from export.c.network import c_network
+from export.c.optimize import Optimize
 from export.graph.ir import Graph
 from export.rows import reference_outputs, sample_graph
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
-from tests.conftest import in_turn
+from tests.shared_programs import Case, failures
 from tests.table_kernels import by_table, replayed_layer
 
 PLAIN = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "valid", "activation": "none"}
@@ -76,13 +78,15 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], dict[s
     "depthwise, few pixels": (SAME, (2, 3, 3, 2), (1, 3, 3, 2), {}, "depthwise_conv_2d_s8"),
 }  # fmt: skip
 
+Layer = tuple[Graph, Sample, np.ndarray]
+
 #: What speed is asked of, and the machines that its sources run on.
 CPUS = {"cortex_m0": "cortex-m0", "riscv32": "riscv32"}
 
 DRAWN = range(40)
 
 
-def _layer(label: str) -> tuple[Graph, Sample, np.ndarray]:
+def _layer(label: str) -> Layer:
     """One layer, its samples (the first of them as large as codes are), and the outputs that are right."""
     attrs, image, weights, options, _ = LAYERS[label]
     return _graph(list(LAYERS).index(label), label.startswith("depthwise"), attrs, image, weights, options)
@@ -91,7 +95,7 @@ def _layer(label: str) -> tuple[Graph, Sample, np.ndarray]:
 def _graph(
     seed: int, depthwise: bool, attrs: dict[str, Any], image: tuple[int, ...], weights: tuple[int, ...],
     options: dict[str, Any],
-) -> tuple[Graph, Sample, np.ndarray]:  # fmt: skip
+) -> Layer:  # fmt: skip
     rng = np.random.default_rng(seed)
     row = ROWS["depthwise_conv_2d" if depthwise else "conv_2d"]
     attrs = {"depth_multiplier": 1, **attrs} if depthwise else attrs
@@ -100,7 +104,7 @@ def _graph(
     return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
 
 
-def _drawn(seed: int) -> tuple[Graph, Sample, np.ndarray]:
+def _drawn(seed: int) -> Layer:
     """A convolution or a depthwise one of any shape."""
     rng = np.random.default_rng(1000 + seed)
     window = rng.integers(1, 5, 2)
@@ -124,62 +128,74 @@ def _drawn(seed: int) -> tuple[Graph, Sample, np.ndarray]:
     return _graph(seed, depthwise, attrs, image, weights, options)
 
 
-@pytest.mark.parametrize(("label", "cpu"), in_turn(LAYERS, CPUS.values()))
-def test_portable_form_of_a_layer(label: str, cpu: str) -> None:
-    graph, sample, expected = _layer(label)
-    network = by_table(graph, cpu)
-    assert {step.call.kernel for step in network.steps} == {LAYERS[label][4]}
-    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
+def _cases(layers: Iterable[Layer], cpu: str, optimize: Optimize | None = None) -> dict[str, Case]:
+    """Networks of layers by the kernels of the table, or by those that are chosen, and what is right."""
+    return {
+        sample.label: (
+            by_table(graph, cpu) if optimize is None else c_network(graph, cpu, optimize),
+            (sample.arrays["input"],),
+            (expected,),
+        )
+        for graph, sample, expected in layers
+    }
+
+
+#: Each of two processors has its half of what is in turn.
+HALF = [pytest.param(2, id="in turn"), pytest.param(1, id="all", marks=pytest.mark.sweep)]
+
+
+@pytest.mark.parametrize("cpu", CPUS.values())
+def test_portable_form_of_layers(cpu: str) -> None:
+    cases = _cases(map(_layer, LAYERS), cpu)
+    kernels = [{step.call.kernel for step in network.steps} for network, *_ in cases.values()]
+    assert kernels == [{layer[4]} for layer in LAYERS.values()]
+    first = list(CPUS.values()).index(cpu)
+    assert failures("host_sanitized", dict(list(cases.items())[first::2])) == {}
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("machine", CPUS)
-@pytest.mark.parametrize("label", LAYERS)
-def test_layer_on_its_processor(label: str, machine: str) -> None:
-    graph, sample, expected = _layer(label)
-    network = by_table(graph, CPUS[machine])
-    assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
+def test_layers_on_their_processor(machine: str) -> None:
+    assert failures(machine, _cases(map(_layer, LAYERS), CPUS[machine])) == {}
 
 
-@pytest.mark.parametrize(("seed", "cpu"), in_turn(DRAWN, CPUS.values()))
-def test_portable_form_of_a_drawn_layer(seed: int, cpu: str) -> None:
-    graph, sample, expected = _drawn(seed)
-    network = by_table(graph, cpu)
-    assert replayed_layer("host_sanitized", network, sample.arrays["input"], expected).first is None
+@pytest.mark.parametrize("every", HALF)
+@pytest.mark.parametrize("cpu", CPUS.values())
+def test_portable_form_of_drawn_layers(cpu: str, every: int) -> None:
+    first = list(CPUS.values()).index(cpu) % every
+    assert failures("host_sanitized", _cases(map(_drawn, DRAWN[first::every]), cpu)) == {}
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize(("seed", "machine"), in_turn(DRAWN, CPUS))
-def test_drawn_layer_on_a_processor(seed: int, machine: str) -> None:
-    graph, sample, expected = _drawn(seed)
+@pytest.mark.parametrize("every", HALF)
+@pytest.mark.parametrize("machine", CPUS)
+def test_drawn_layers_on_a_processor(machine: str, every: int) -> None:
+    first = list(CPUS).index(machine) % every
     for optimize in ("size", "speed"):
-        network = c_network(graph, CPUS[machine], optimize=optimize)
-        assert replayed_layer(machine, network, sample.arrays["input"], expected).first is None
+        assert failures(machine, _cases(map(_drawn, DRAWN[first::every]), CPUS[machine], optimize)) == {}
 
 
 @pytest.mark.avr
-@pytest.mark.parametrize("label", [label for label in LAYERS if label.startswith("depthwise")])
-def test_depthwise_layer_on_avr(label: str) -> None:
-    graph, sample, expected = _layer(label)
-    network = by_table(graph, "avr")
-    apart = label in (
-        "depthwise, stride 3",
-        "depthwise, stride 3 along",
-        "depthwise, multiplier",
-        "depthwise, few pixels",
-    )
-    other = apart or "dilation" in label or label == "depthwise, rows apart"
-    assert {step.call.kernel for step in network.steps} == {f"depthwise_conv_2d_{'s8' if other else 'avr'}"}
-    assert replayed_layer("atmega328p", network, sample.arrays["input"], expected, "-Os").first is None
+def test_depthwise_layers_on_avr() -> None:
+    labels = [label for label in LAYERS if label.startswith("depthwise")]
+    cases = _cases(map(_layer, labels), "avr")
+    for label, (network, *_) in zip(labels, cases.values(), strict=True):
+        apart = label in (
+            "depthwise, stride 3",
+            "depthwise, stride 3 along",
+            "depthwise, multiplier",
+            "depthwise, few pixels",
+        )
+        other = apart or "dilation" in label or label == "depthwise, rows apart"
+        assert {step.call.kernel for step in network.steps} == {f"depthwise_conv_2d_{'s8' if other else 'avr'}"}, label
+    assert failures("atmega328p", cases) == {}
 
 
 @pytest.mark.avr
-@pytest.mark.parametrize("seed", DRAWN)
-def test_drawn_layer_on_avr(seed: int) -> None:
-    graph, sample, expected = _drawn(seed)
-    if sample.arrays["input"].nbytes + expected.nbytes > 1200:
-        pytest.skip("two samples are more than its RAM")
-    assert replayed_layer("atmega328p", by_table(graph, "avr"), sample.arrays["input"], expected, "-Os").first is None
+def test_drawn_layers_on_avr() -> None:
+    drawn = [layer for layer in map(_drawn, DRAWN) if layer[1].arrays["input"].nbytes + layer[2].nbytes <= 1200]
+    assert len(drawn) > 20
+    assert failures("atmega328p", _cases(drawn, "avr")) == {}
 
 
 @pytest.mark.sweep

@@ -30,8 +30,9 @@ def sample_graph(row: Row, sample: Sample, batch: int = 1) -> Graph:
         shape = array.shape if role in fixed else (batch, *array.shape[1:])
         values[role] = Value(shape, sample.qparams[role], array if constant else None)
     outputs = _outputs(sample)
-    for role, array in zip(outputs, reference_outputs(row, sample), strict=True):
-        values[role] = Value((batch, *array.shape[1:]), sample.qparams[role])
+    # All samples of the case have one shape, and the first alone is soon computed.
+    for role, tensor in zip(outputs, _first_outputs(row, sample)[: len(outputs)], strict=True):
+        values[role] = Value((batch, *tensor.shape[1:]), sample.qparams[role])
     states = tuple(State(role, f"next_{role}", sample.arrays[role]) for role in carried)
     values |= {state.after: values[state.value] for state in states}
     node = Node(row.name, sample.attrs, roles, (*outputs, *(state.after for state in states)))
@@ -58,18 +59,33 @@ def reference_outputs(row: Row, sample: Sample, rounding: Rounding = Rounding.DO
     Where the row carries something, the batch is one run after the other.
     """
     codes = {role: widened(array) for role, array in sample.arrays.items()}
-    grids = {role: q.grid for role, q in sample.qparams.items() if q is not None}
     carried = carried_by(row, sample)
     if not carried:
-        computed = row.reference(sample.attrs, codes, grids, rounding)
-        return tuple(tensor.numpy() for tensor in ((computed,) if isinstance(computed, Tensor) else computed))
-    outputs, constant = [], {*sample.constants, *row.roles[row.runtime :]}
+        return tuple(tensor.numpy() for tensor in _computed(row, sample, codes, rounding))
+    outputs = []
     for run in range(batch_of(sample)):
-        given = {role: x if role in constant else x[run : run + 1] for role, x in codes.items()}
-        output, *after = row.reference(sample.attrs, given, grids, rounding)
+        output, *after = _computed(row, sample, _of_run(row, sample, codes, run), rounding)
         codes |= zip(carried, after, strict=True)
         outputs.append(output.numpy())
     return (np.concatenate(outputs),)
+
+
+def _first_outputs(row: Row, sample: Sample) -> tuple[Tensor, ...]:
+    """The outputs of the first sample of the batch, and what is carried behind it."""
+    codes = {role: widened(array) for role, array in sample.arrays.items()}
+    return _computed(row, sample, _of_run(row, sample, codes, 0), Rounding.DOUBLE)
+
+
+def _of_run(row: Row, sample: Sample, codes: dict[str, Tensor], run: int) -> dict[str, Tensor]:
+    """One sample of a batch, beside constants and what is carried."""
+    constant = {*sample.constants, *(() if row.variadic else row.roles[row.runtime :])}
+    return {role: x if role in constant else x[run : run + 1] for role, x in codes.items()}
+
+
+def _computed(row: Row, sample: Sample, codes: dict[str, Tensor], rounding: Rounding) -> tuple[Tensor, ...]:
+    grids = {role: q.grid for role, q in sample.qparams.items() if q is not None}
+    computed = row.reference(sample.attrs, codes, grids, rounding)
+    return (computed,) if isinstance(computed, Tensor) else tuple(computed)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ Source: TFLM ``micro/kernels/lstm_eval.h``, ``lstm_eval.cc``, ``lstm_eval_common
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -129,14 +129,21 @@ def lstm_codes(
     Raises:
         AccumulatorOverflow: a sum of products leaves its type.
     """
-    output = grids["output"]
+    source, output = grids["input"], grids["output"]
     cell_scale = torch.tensor(2.0**exponent, dtype=torch.float64)
     to_cell = quantize_multiplier(2.0**-30 / cell_scale)
     kept_of_cell = quantize_multiplier(torch.tensor(2.0**-15, dtype=torch.float64))
     to_hidden = output_multiplier(output.scale)
     factor, half, shift = table_factor(exponent)
     of_inputs = {
-        gate: _sums(codes["input"], grids["input"], codes[weight], grids[weight], codes[bias], rounding)
+        gate: _sums(
+            codes["input"],
+            source,
+            codes[weight],
+            codes[bias],
+            gate_multiplier(source.scale, grids[weight].scale, rounding),
+            rounding,
+        )
         for gate, weight, bias in zip(GATES, INPUT_WEIGHTS, BIASES, strict=True)
     }
     count, steps, width = of_inputs["i"].shape
@@ -145,13 +152,14 @@ def lstm_codes(
     if "hidden" in codes:
         hidden, cell = (codes[role].reshape(count, width) for role in ("hidden", "cell"))
     least, most = cell_limits(clip, exponent)
+    # The four gates at once, one behind the other: each number is what it is by itself.
+    before = torch.cat([of_inputs[gate] for gate in GATES], 2)
+    weight = torch.cat([codes[role] for role in STATE_WEIGHTS]).to(torch.float64)
+    of_state = _joined([gate_multiplier(output.scale, grids[role].scale, rounding) for role in STATE_WEIGHTS], width)
     for step in range(steps):
-        gates = {
-            gate: _int16(of_inputs[gate][:, step] + _sums(hidden, output, codes[weight], grids[weight], None, rounding))
-            for gate, weight in zip(GATES, STATE_WEIGHTS, strict=True)
-        }
-        opened, kept, shown = (sigmoid_of_table(3 * gates[gate]) for gate in ("i", "f", "o"))
-        candidate = tanh_of_table(3 * gates["g"])
+        gates = _int16(before[:, step] + _sums(hidden, output, weight, None, of_state, rounding))
+        sigmoids, candidate = sigmoid_of_table(3 * gates), tanh_of_table(3 * gates[:, 2 * width : 3 * width])
+        opened, kept, _, shown = sigmoids.chunk(4, 1)
         cell = _int16(requantize(kept * cell, kept_of_cell)) + _int16(requantize(opened * candidate, to_cell))
         cell = cell.clamp(least, most)
         bounded = tanh_of_table((cell * factor + half) >> shift)
@@ -161,13 +169,19 @@ def lstm_codes(
     return torch.stack(hiddens, 1), torch.stack(cells, 1)
 
 
+def _joined(multipliers: Sequence[Multiplier], width: int) -> Multiplier:
+    """One for ``width`` numbers each, ``[G * H]``."""
+    mantissas, shifts = zip(*multipliers, strict=True)
+    each = [torch.cat([number.reshape(1) for number in numbers]) for numbers in (mantissas, shifts)]
+    return Multiplier(*(numbers.repeat_interleave(width) for numbers in each))
+
+
 def _sums(
-    codes: Tensor, grid: Grid, weight: Tensor, weight_grid: Grid, bias: Tensor | None, rounding: Rounding
+    codes: Tensor, grid: Grid, weight: Tensor, bias: Tensor | None, multiplier: Multiplier, rounding: Rounding
 ) -> Tensor:
     # Sums of up to 2**53, of which float64 holds every one.
     sums = F.linear((codes - grid.zero_point).to(torch.float64), weight.to(torch.float64)).to(torch.int64)
     sums = sums if bias is None else sums + bias
-    multiplier = gate_multiplier(grid.scale, weight_grid.scale, rounding)
     if grid.dtype == "int16":
         return _int16(requantize_wide(sums, multiplier))
     return _int16(requantize(fits_int32(sums, "accumulator"), multiplier, rounding))

@@ -75,11 +75,19 @@ _ONE_ABOVE = [
 ]  # fmt: skip
 
 
+def _table() -> np.ndarray:
+    table = np.rint(2.0**16 / (1.0 + np.exp(np.arange(256) / -24.0))).astype(np.int64)
+    table[_ONE_ABOVE] += 1
+    return table
+
+
+#: An array, which no mode or device that torch is in makes another kind of tensor.
+_TABLE = _table()
+
+
 def sigmoid_table() -> Tensor:
     """``2**16 * sigmoid(i / 24)``, int64 ``[256]``."""
-    table = torch.round(2.0**16 * torch.sigmoid(torch.arange(256, dtype=torch.float64) / 24)).to(torch.int64)
-    table[torch.tensor(_ONE_ABOVE)] += 1
-    return table
+    return torch.from_numpy(_TABLE.copy())
 
 
 def _interpolated(magnitude: Tensor, fraction_bits: int) -> Tensor:
@@ -87,7 +95,7 @@ def _interpolated(magnitude: Tensor, fraction_bits: int) -> Tensor:
 
     A straight line between neighbours in the table; 1 beyond its end.
     """
-    table = sigmoid_table().to(magnitude.device)
+    table = torch.from_numpy(_TABLE).to(magnitude.device)
     index, fraction = magnitude >> fraction_bits, magnitude & (2**fraction_bits - 1)
     below = table[index.clamp(max=255)]
     above = table[(index + 1).clamp(max=255)]
