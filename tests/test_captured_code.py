@@ -158,6 +158,8 @@ class Asking(nn.Module):
         steps, counts = torch.linspace(0, 1, 4), torch.zeros(2)
         counts[1] = 3.0
         counts += 1
+        if torch.isnan(y).any():
+            y = y.nan_to_num()
         if (steps > 0.5).any():
             y = y * float(steps[2] * 3)
         for each in torch.arange(2):
@@ -183,6 +185,63 @@ class Lengths(nn.Module):
         return (weights * y).sum(2) + (mask / mask.sum(2, keepdim=True) * y).sum(2)
 
 
+class Alike(nn.Module):
+    """What layers make of positions that are repeated for every sample, and for every window of every sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.embed, self.mix = nn.Linear(4, 4), nn.Conv1d(2, 2, 1)
+        self.query, self.norm, self.latent = nn.Linear(4, 4), nn.LayerNorm(4), nn.Parameter(torch.randn(1, 2, 4))
+        self.bias = nn.Parameter(torch.randn(2, 4, 4))
+        self.register_buffer("positions", torch.randn(1, 8, 4))
+        self.register_buffer("masked", torch.tensor([[False, True], [True, False]])[:, :, None].expand(2, 2, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b = x.shape[0]
+        places = self.embed(self.positions.expand(b, -1, -1)).unflatten(1, (2, 4)).flatten(2)
+        x = x + self.mix(places).reshape(b, 8, 4)
+        windows = x.reshape(2 * b, 4, 4)
+        count = windows.shape[0] // 2
+        mask = (self.masked.to(x.dtype) * -2).unsqueeze(0).expand(count, -1, -1, -1).reshape(-1, 2, 1, 4)
+        scores = (windows @ windows.transpose(1, 2)).unsqueeze(1) + (self.bias + mask)
+        x = (scores.softmax(-1) @ windows.unsqueeze(1)).sum(1).reshape(b, 8, 4)
+        asked = self.query(self.norm(self.latent.repeat(b, 1, 1)))
+        read = torch.cat([x[:, :0], (asked @ x.transpose(1, 2)).softmax(-1) @ x], 1)
+        return read.flatten(1)
+
+
+class NamesTwice(nn.Module):
+    """A layer with the name that the graph gives a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.conv, self.flatten, self.head = nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.flatten(self.conv(x).flatten(2).softmax(-1)))
+        return y
+
+
+_HEARD: list[Tensor] = []
+
+
+class Listening(nn.Module):
+    """What a hook keeps, read by the code that follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(9)
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.a.register_forward_hook(lambda module, given, result: _HEARD.append(result))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _HEARD.clear()
+        y: Tensor = self.b(self.a(x).relu())
+        return y + _HEARD[0]
+
+
 def leaves(outputs: Any) -> list[Tensor]:
     return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
 
@@ -197,6 +256,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "skips": (Skips, (8,)),
     "asking": (Asking, (3, 6, 6)),
     "lengths": (Lengths, (3, 8)),
+    "alike": (Alike, (8, 4)),
+    "names twice": (NamesTwice, (3, 2, 3)),
+    "listening": (Listening, (8,)),
 }
 
 

@@ -208,12 +208,19 @@ def test_an_expression_is_made_permanent() -> None:
     assert torch.equal(graph(x), expected)
 
 
+class Noisy(nn.Module):
+    """Other numbers at every call in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand_like(x) if self.training else x
+
+
 class Drawing(Case):
     """A graph is made of it by hand, with layers in it that are whole."""
 
     def __init__(self) -> None:
         super().__init__(_both)
-        self.dropout, self.norm = nn.Dropout(), nn.BatchNorm1d(4)
+        self.dropout, self.noisy, self.norm = nn.Dropout(), Noisy(), nn.BatchNorm1d(4)
         self.square = nn.Parameter(torch.rand(4, 4))
 
 
@@ -229,11 +236,17 @@ IMPURE: dict[str, Callable[[fx.Graph], fx.Node]] = {
     "drawn at random": lambda g: g.call_function(aten.rand_like.default, (g.get_attr("w"),)),
     "drawn at random: a function": lambda g: g.call_function(torch.bernoulli, (g.get_attr("mask"),)),
     "drawn at random: dropout": lambda g: g.call_function(aten.dropout.default, (g.get_attr("w"), 0.5, True)),
-    "drawn at random in training": lambda g: g.call_module("dropout", (g.get_attr("w"),)),
+    "drawn at random in training": lambda g: g.call_module("noisy", (g.get_attr("w"),)),
     "written to in training": lambda g: g.call_module("norm", (g.get_attr("square"),)),
     "written to": lambda g: g.call_function(aten.mul_.Tensor, (g.get_attr("w"), 2)),
     "a number of Python": lambda g: g.call_method("item", (g.call_method("sum", (g.get_attr("w"),)),)),
 }
+
+
+def test_dropout_of_a_constant_is_left_out() -> None:
+    traced = by_hand(lambda g: g.call_module("dropout", (g.get_attr("w"),)))
+    fold_constants(traced)
+    assert not any(node.target == "dropout" for node in traced.graph.nodes)
 
 
 @pytest.mark.parametrize("what", IMPURE)

@@ -101,6 +101,9 @@ _PAIRS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("hard_swish", "int8 1.296613335609436@37 to 0.45706045627593994@-128"),
         ("hard_swish", "int8 0.05@-3 to 0.03@-100"),
     ),
+    "rsqrt_scales_in_float32": (
+        ("rsqrt", "int8 0.0011196136474609375 to 0.008453369140625@-128"), ("rsqrt", "int8 0.05 to 0.02@-128"),
+    ),
     "sub_scales_in_float32": (("sub", "int8 alike shapes"), ("sub", "int8 saturating")),
 }  # fmt: skip
 

@@ -65,6 +65,7 @@ def assigned(*index: Any, value: Callable[[Tensor], Any]) -> Form:
 
 
 _TURN = torch.tensor([[[0.8, 0.2, 0.0], [-0.2, 0.9, 0.1]]])
+_EACH_ROW = torch.linspace(-1, 1, 4 * 3 * 8).reshape(4, 3, 8)
 _MASK = torch.tensor([True, False, True, False])
 
 
@@ -134,12 +135,25 @@ FORMS: dict[str, Form] = {
     "log-softmax of channels": layer(lambda: nn.LogSoftmax(1)),
     "logsumexp of several axes": call(lambda x: x.logsumexp((1, 3), keepdim=True)),
     "arithmetic of six axes": call(lambda x: ((x.reshape(-1, 2, 2, 4, 2, 8) + 1) * x[:, :2, None, None, :2]).relu()),
+    "axes of six, one by one": call(
+        lambda x: (
+            torch.cat([x.reshape(-1, 2, 2, 4, 2, 2, 4), x.reshape(-1, 2, 2, 4, 2, 2, 4).flip(2)], 3)
+            .softmax(4)[:, :, :, 1:]
+            .amax((2, 3))
+            .sum(1)
+        )
+    ),
+    "six axes, one of them copied": call(
+        lambda x: x.reshape(-1, 2, 2, 1, 8, 8).expand(-1, -1, -1, 3, -1, -1).permute(0, 1, 2, 4, 3, 5)
+    ),
     "pooling of powers": layer(lambda: nn.LPPool2d(2, 3, 2)),
     "pooling of powers of a volume": volume(lambda: nn.LPPool3d(2, 2)),
     "mean of six axes": call(lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))),
     "cosine_similarity": call(lambda x: F.cosine_similarity(x, x.relu(), 1)),
     "bilinear form": ((lambda s, x: s.layer(x, x.relu())), lambda: nn.Bilinear(8, 8, 3), IMAGE),
     "F.unfold": call(lambda x: F.unfold(x, 3, padding=1, stride=2)),
+    "einsum beside a matrix for each channel": call(lambda x: torch.einsum("bhwc,hkc->bkhw", x, _EACH_ROW)),
+    "F.unfold of one patch": call(lambda x: F.unfold(F.pad(x, (0, 8, 0, 8)), 16, stride=16)),
     "F.unfold of patches": call(lambda x: F.unfold(x, (2, 4), stride=(2, 4))),
     "F.fold": call(lambda x: F.fold(F.unfold(x, 3, padding=1), (8, 8), 3, padding=1)),
     "F.fold, stride": call(lambda x: F.fold(F.unfold(x, 3, 2, 1, 3), (8, 8), 3, 2, 1, 3)),

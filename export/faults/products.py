@@ -30,6 +30,7 @@ __all__ = [
     "leaky_relu_differs",
     "lstm_differs",
     "relu_differs",
+    "rsqrt_differs",
     "sub_differs",
 ]
 
@@ -82,6 +83,11 @@ def lstm_differs(operator: Operator) -> str:
 def relu_differs(operator: Operator) -> str:
     """The first code whose output is another."""
     return _differing_codes(operator, "relu", {})
+
+
+def rsqrt_differs(operator: Operator) -> str:
+    """The first code whose output is another."""
+    return _differing_codes(operator, "rsqrt", {})
 
 
 def leaky_relu_differs(operator: Operator) -> str:

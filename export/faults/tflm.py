@@ -27,7 +27,7 @@ _FINE_GRIDS = (
 
 
 #: Their form has exact quotients.
-_DIVIDING = ("RELU", "SUB", "HARD_SWISH", "LEAKY_RELU")
+_DIVIDING = ("RELU", "SUB", "HARD_SWISH", "LEAKY_RELU", "RSQRT")
 
 
 def _rounded_scales(
@@ -56,6 +56,7 @@ _ROUNDED = (
     _rounded_scales("BATCH_MATMUL", products.batch_matmul_differs, _PRODUCT),
     _rounded_scales("UNIDIRECTIONAL_SEQUENCE_LSTM", products.lstm_differs, f"lstm_eval_common.cc, by {_PRODUCT}"),
     _rounded_scales("HARD_SWISH", products.hard_swish_differs, "hard_swish_common.cc"),
+    _rounded_scales("RSQRT", products.rsqrt_differs, "elementwise.cc, SetRsqrtOutputMultiplier"),
     *(
         _rounded_scales(operator, holds, f"{file}; in double between commits {commits}", since, until)
         for operator, holds, file, commits, doubled, reverted in (

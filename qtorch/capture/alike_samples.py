@@ -1,19 +1,22 @@
 """What is the same for every sample, whatever comes in: computed for one, and repeated.
 
-``torch.ones(x.shape[0])`` gives lengths, ``torch.arange(n).expand(x.shape[0], n) < lengths[:, None]`` a mask of them:
-the batch's size is all of the input that is in them.
+``torch.ones(x.shape[0])`` gives lengths, ``torch.arange(n).expand(x.shape[0], n) < lengths[:, None]`` a mask of them,
+``linear(positions.expand(x.shape[0], -1, -1))`` what trained layers make of positions: the batch's size is all of the
+input that is in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._guards import detect_fake_mode
+from torch.utils._pytree import tree_map
 
-from qtorch.capture.batch.layout import has_batch, is_plain
-from qtorch.capture.emitting import emit, emit_buffer, tensor_of
+from qtorch.capture.batch.layout import batch_of, has_batch, is_plain
+from qtorch.capture.emitting import OF_THE_VALUE, emit, emit_buffer, tensor_of
 from qtorch.capture.nodes import attribute_of, draws_numbers, operator_name
 
 __all__ = ["compute_one_of_alike_samples"]
@@ -30,36 +33,41 @@ _COUNTS = (2, 3)
 
 
 def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
-    """Put, in place, a buffer of one sample that is repeated where calls give the same for every sample.
+    """Put, in place, what is computed for one sample and repeated where calls give the same for every sample.
+
+    It is a buffer where no parameter is in it, else the same calls once more.
 
     Args:
-        traced: calls of ATen operators; ``meta["val"]`` of each node is its value without data.
+        traced: calls of ATen operators and layers; ``meta["val"]`` of each node is its value without data.
     """
-    alike = list(_alike(traced.graph))
+    alike = list(_alike(traced))
     known = set(alike)
-    ends = [node for node in alike if tensor_of(node) is not None and any(each not in known for each in node.users)]
-    masks = _of_masks(alike)
-    ends = [node for node in ends if node in masks and operator_name(node) not in _PLAIN and is_plain(_shape(node))]
+    sized = _come_of(alike, _is_size)
+    ends = [node for node in alike if node in sized and any(each not in known for each in node.users)]
+    ends = [node for node in ends if operator_name(node) not in _PLAIN and _has_batch_slowest(node)]
+    trained = _come_of(alike, _has_parameters)
+    # Others are states and indices, which have forms of their own.
+    masks = _come_of(alike, _is_condition)
+    ends = [node for node in ends if node in masks or node in trained]
     if not ends:
         return
-    few, many = (_values(traced, alike, samples) for samples in _COUNTS)
+    needed = _needed(alike, ends)
+    one, *more = (_values(needed, samples) for samples in (1, *_COUNTS))
+    copies: dict[fx.Node, Any] = {}
     for node in ends:
-        one = few[node][:1]
-        if all(bool((each[node] == one).all()) for each in (few, many)):
-            _repeat(traced, node, one)
+        close = _near if node in trained else torch.equal
+        times = [(each[node], (len(each[node]) // len(one[node]), *[1] * (one[node].dim() - 1))) for each in more]
+        if not all(close(values, one[node].repeat(count)) for values, count in times):
+            continue
+        with traced.graph.inserting_before(node):
+            if node in trained:
+                of_one = _copied(node, one, sized, copies)
+            else:
+                of_one = emit_buffer(traced.graph, f"{node.name}_of_one_sample", one[node], like=node)
+        _repeat(traced, node, of_one)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
     traced.recompile()
-
-
-def _of_masks(nodes: list[fx.Node]) -> set[fx.Node]:
-    """Those that are conditions, or come of such: states and indices that are made so have forms of their own."""
-    found: set[fx.Node] = set()
-    for node in nodes:
-        value = tensor_of(node)
-        if (value is not None and value.dtype is torch.bool) or any(each in found for each in node.all_input_nodes):
-            found.add(node)
-    return found
 
 
 def _shape(node: fx.Node) -> tuple[Any, ...]:
@@ -67,36 +75,85 @@ def _shape(node: fx.Node) -> tuple[Any, ...]:
     return () if value is None else tuple(value.shape)
 
 
-def _alike(graph: fx.Graph) -> Iterator[fx.Node]:
-    """What is computed of the batch's size and of buffers, in order."""
+def _has_batch_slowest(node: fx.Node) -> bool:
+    """Whether axis 0 has the batch, whatever else it has."""
+    axis, _ = batch_of(_shape(node)) or (None, 0)
+    return axis == 0
+
+
+def _is_size(node: fx.Node) -> bool:
+    return operator_name(node) == "sym_size"
+
+
+def _is_condition(node: fx.Node) -> bool:
+    value = tensor_of(node)
+    return value is not None and value.dtype is torch.bool
+
+
+def _has_parameters(node: fx.Node) -> bool:
+    return node.op == "call_module" or (node.op == "get_attr" and isinstance(attribute_of(node), nn.Parameter))
+
+
+def _come_of(nodes: list[fx.Node], begins: Callable[[fx.Node], bool]) -> set[fx.Node]:
+    """Those that ``begins`` says of, and what is computed of such; ``nodes`` are in order."""
+    found: set[fx.Node] = set()
+    for node in nodes:
+        if begins(node) or any(each in found for each in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _needed(nodes: list[fx.Node], ends: Iterable[fx.Node]) -> list[fx.Node]:
+    """What ``ends`` are computed of, and they themselves, in order."""
+    found = set(ends)
+    for node in reversed(nodes):
+        if node in found:
+            found.update(node.all_input_nodes)
+    return [node for node in nodes if node in found]
+
+
+def _alike(traced: fx.GraphModule) -> Iterator[fx.Node]:
+    """What is computed of the batch's size, of buffers and of parameters, in order."""
     known: set[fx.Node] = set()
-    for node in graph.nodes:
+    for node in traced.graph.nodes:
         if node.op == "get_attr":
-            value = attribute_of(node)
-            fits = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
-        elif operator_name(node) == "sym_size":
+            fits = isinstance(attribute_of(node), Tensor)
+        elif _is_size(node):
             fits = True
+        elif not all(each in known for each in node.all_input_nodes):
+            fits = False
+        elif node.op == "call_module":
+            fits = _is_pure(traced.get_submodule(str(node.target)))
         else:
             writes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-            alike = node.op == "call_function" and all(each in known for each in node.all_input_nodes)
-            fits = alike and not writes and not draws_numbers(node)
+            fits = node.op == "call_function" and not writes and not draws_numbers(node)
         if fits:
             known.add(node)
             yield node
 
 
-def _values(traced: fx.GraphModule, nodes: list[fx.Node], samples: int) -> dict[fx.Node, Any]:
+def _is_pure(layer: nn.Module) -> bool:
+    """Whether a layer of torch does in training what it does in evaluation, and keeps nothing."""
+    otherwise = (nn.modules.dropout._DropoutNd, nn.RNNBase, nn.MultiheadAttention, nn.RReLU)
+    return type(layer).__module__.startswith("torch.nn.") and not (
+        isinstance(layer, otherwise) or next(layer.buffers(), None) is not None
+    )
+
+
+def _values(nodes: list[fx.Node], samples: int) -> dict[fx.Node, Any]:
     """By node, for so many samples."""
     values: dict[fx.Node, Any] = {}
     with torch.no_grad():
         for node in nodes:
             if node.op == "get_attr":
                 values[node] = attribute_of(node).detach().clone()
-            elif operator_name(node) == "sym_size":
+            elif _is_size(node):
                 values[node] = _size(node, samples)
             else:
                 args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
                 target: Any = node.target
+                if node.op == "call_module":
+                    target = node.graph.owning_module.get_submodule(target)  # type: ignore[union-attr]
                 values[node] = target(*args, **kwargs)
     return values
 
@@ -110,10 +167,40 @@ def _size(node: fx.Node, samples: int) -> int:
     return int(size.node.expr.subs(symbol, samples))
 
 
-def _repeat(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> None:
+def _near(a: Tensor, b: Tensor) -> bool:
+    """Whether values are those of another number of samples, which may be summed in another order."""
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5 * max(1.0, float(b.abs().max())) if b.numel() else 0.0)
+
+
+def _copied(node: fx.Node, one: Mapping[fx.Node, Any], sized: set[fx.Node], copies: dict[fx.Node, Any]) -> Any:
+    """The calls once more, at the graph's insertion point, that give a node's value for one sample."""
+    if node not in sized:
+        return node
+    if not isinstance(one[node], Tensor | tuple | list):
+        return one[node]
+    if node not in copies:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda each: _copied(each, one, sized, copies))
+        copies[node] = node.graph.create_node(node.op, node.target, args, kwargs, f"{node.name}_of_one_sample")
+        mode = detect_fake_mode([node.meta["val"]])
+        copies[node].meta = {key: each for key, each in node.meta.items() if key not in OF_THE_VALUE}
+        copies[node].meta["val"] = tree_map(
+            lambda value: mode.from_tensor(value, static_shapes=True) if mode and isinstance(value, Tensor) else value,
+            one[node],
+        )
+    return copies[node]
+
+
+def _repeat(traced: fx.GraphModule, node: fx.Node, one: fx.Node) -> None:
+    """Let what read ``node`` read one sample, repeated."""
     graph = traced.graph
-    size = next(each for each in graph.nodes if operator_name(each) == "sym_size" and has_batch((each.meta["val"],)))
+    size = next(each for each in graph.nodes if _is_size(each) and has_batch((each.meta["val"],)))
+    readers = set(node.users)
+    shape = _shape(one)
     with graph.inserting_before(node):
-        one = emit_buffer(graph, f"{node.name}_of_one_sample", value, like=node)
-        whole = emit(graph, aten.expand.default, (one, [size, *value.shape[1:]]), like=node)
-    node.replace_all_uses_with(whole)
+        if is_plain(_shape(node)):
+            whole = emit(graph, aten.expand.default, (one, [size, *shape[1:]]), like=node)
+        else:
+            sample = emit(graph, aten.unsqueeze.default, (one, 0), like=node)
+            whole = emit(graph, aten.expand.default, (sample, [size, *shape]), like=node)
+            whole = emit(graph, aten.reshape.default, (whole, [-1, *shape[1:]]), like=node)
+    node.replace_all_uses_with(whole, delete_user_cb=readers.__contains__)

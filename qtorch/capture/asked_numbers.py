@@ -19,6 +19,8 @@ __all__ = ["KnownNumbers"]
 
 #: Methods by which code asks for numbers.
 _READS = frozenset({"tolist", "item", "__bool__", "__int__", "__float__", "__index__"})
+#: Conditions that no code of a quantized tensor meets.
+_NEVER = frozenset({"isnan", "isinf"})
 #: Methods of Python's that write.
 _WRITES = frozenset({"__setitem__"}) | {
     f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
@@ -34,6 +36,7 @@ class KnownNumbers:
 
     def __init__(self) -> None:
         self._values = WeakTensorKeyDictionary()
+        self._nowhere = WeakTensorKeyDictionary()
 
     def answers(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a call asks for the numbers of a tensor that are known."""
@@ -56,6 +59,13 @@ class KnownNumbers:
         leaves = pytree.tree_leaves((args, dict(kwargs)))
         unknown = [each for each in leaves if isinstance(each, Tensor) and not self._knows(each)]
         name = getattr(function, "__name__", "")
+        if name in _NEVER and isinstance(result, Tensor):
+            self._nowhere[result] = True
+            return
+        if name == "any" and len(args) == 1 and args[0] in self._nowhere and isinstance(result, Tensor):
+            with _disable_current_modes(), torch._C.DisableTorchFunction():
+                self._values[result] = torch.tensor(False)
+            return
         writes = _writes(name, kwargs)
         if unknown:
             if writes and any(self._knows(each) for each in leaves):

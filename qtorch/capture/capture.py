@@ -7,7 +7,8 @@ network keeps gradients out, so does the graph.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from torch import Tensor, fx, nn
@@ -93,6 +94,7 @@ class Capture:
         examples: float32, or int64 of indices, a tensor per input, a batch each.
         reference: runs a copy of it; ``None`` where there are no values to compute with.
         activations: the types that its codes will have.
+        looking: hooks that only look at what they are shown run too, because the network's code reads what they keep.
     """
 
     net: nn.Module
@@ -100,6 +102,7 @@ class Capture:
     examples: tuple[Tensor, ...]
     reference: Reference | None
     activations: frozenset[str]
+    looking: bool = False
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -126,7 +129,14 @@ class Capture:
             BadConfiguration: the network does not run on the examples.
         """
         with undisturbed_random_numbers(), evaluating(self.net):
-            return self._traced(kind, decomposed)
+            try:
+                return self._traced(kind, decomposed)
+            except UnsupportedLayer:
+                if self.looking or not self._lookers():
+                    raise
+                with suppress(BadInput):
+                    return replace(self, looking=True)._traced(kind, decomposed)
+                raise
 
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
         trace = self._trace(self._inside(), kind, ())
@@ -189,8 +199,8 @@ class Capture:
         try:
             return trace(inside.eval(), self.form, self.examples, kind, opaque, shown)
         except UnsupportedLayer as error:
-            looking = [name or "the network" for name, module in self.net.named_modules() if self._looks(name, module)]
-            if not looking:
+            looking = self._lookers()
+            if self.looking or not looking:
                 raise
             raise UnsupportedLayer(
                 where=error.where,
@@ -198,6 +208,10 @@ class Capture:
                 got=f"{error.got} (hooks that keep what they are shown, as on {looking[0]!r}, are left out)",
                 remedy=f"{error.remedy}; return from forward what a hook was to keep",
             ) from error
+
+    def _lookers(self) -> list[str]:
+        """Names of what has hooks that only look at what they are shown."""
+        return [name or "the network" for name, module in self.net.named_modules() if self._looks(name, module)]
 
     def _looks(self, name: str, module: nn.Module) -> bool:
         numbers = (*module._forward_pre_hooks, *module._forward_hooks)
@@ -218,7 +232,8 @@ class Capture:
     def _inside(self, *, shared: bool = True) -> nn.Module:
         """A copy of the network to be traced, over the same parameters and buffers if ``shared``."""
         tensors = (*self.net.parameters(), *self.net.buffers()) if shared else ()
-        return _rooted(_without_looking(copied(self.net, tensors), self.acting))
+        inside = copied(self.net, tensors)
+        return _rooted(inside if self.looking else _without_looking(inside, self.acting))
 
     def require_same(self, captured: CapturedNetwork, odd: str) -> None:
         """Refuse a graph, or what was made of it, that computes something else than the network.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.constant_expression import ConstantExpression, HeldTensor, Result, Step
+from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.nodes import draws_numbers, given_arguments, source_line
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
@@ -30,6 +31,8 @@ def fold_constants(traced: fx.GraphModule) -> None:
     :class:`qtorch.capture.constant_expression.ConstantExpression`, see :func:`expression_of`.
 
     The modules that have the parameters have to stay in ``traced``, though no node reads them any more.
+
+    Layers that drop out of a constant are left out: whoever compares the training forms says so.
 
     Args:
         traced: functions, methods, operators of ATen and modules. In evaluation.
@@ -111,10 +114,18 @@ class _Folding:
         self.trained: set[fx.Node] = set()
         self.buffers: list[tuple[str, Tensor]] = []
         for node in list(traced.graph.nodes):
-            if _repeats(node) and node.args[0] in self.values:
+            if self._is_dropout_of_constant(node):
+                node.replace_all_uses_with(node.all_input_nodes[0])
+                traced.graph.erase_node(node)
+            elif _repeats(node) and node.args[0] in self.values:
                 self._take_sample_out(node)
             elif node.op not in ("placeholder", "output") and all(n in self.values for n in node.all_input_nodes):
                 self._compute(node)
+
+    def _is_dropout_of_constant(self, node: fx.Node) -> bool:
+        """Whether a call drops out of a constant: a weight is one for a whole batch, and stays as it is in training."""
+        alone = node.op == "call_module" and len(node.all_input_nodes) == 1 and node.all_input_nodes[0] in self.values
+        return alone and isinstance(self.traced.get_submodule(str(node.target)), DROPOUTS)
 
     def _compute(self, node: fx.Node) -> None:
         self._require_pure(node)

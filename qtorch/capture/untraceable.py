@@ -21,6 +21,8 @@ _DECISIONS = frozenset({"GuardOnDataDependentSymNode", "DataDependentOutputExcep
 _OURS, _TORCHS = Path(__file__).parents[1], Path(torch.__file__).parent
 #: How export names the batch's size, which is no number to it.
 _BATCH = re.compile(r"\b[su]\d+\b")
+#: What export says of a constant that has no value: code took it out of a tensor by the back door.
+_KEPT_VALUE = "fake tensor in the exported program constant's list"
 _NUMBERS = re.compile(r"\.(numpy|tolist|item)\(\)|numpy\(\) is not|data-dependent")
 
 
@@ -38,6 +40,14 @@ def untraceable(net: nn.Module, error: Exception) -> BadInput:
             got="an `if`, `while` or `assert`, or a number of Python, that hangs on the values in a tensor",
             remedy="move data-dependent control flow out of forward, or compute both ways and choose between them; "
             "keep numbers tensors, as y.amax(1) instead of float(y.max()) does",
+        )
+    if _KEPT_VALUE in str(error):
+        return UnsupportedLayer(
+            where=where,
+            expected="code that computes from its inputs, and leaves its parameters as they are",
+            got="a write past what can be followed, as into parameter.data",
+            remedy="change parameters in the training step, or let a parametrization compute them: "
+            "torch.nn.utils.parametrize.register_parametrization",
         )
     if _NUMBERS.search(str(error)):
         return UnsupportedLayer(

@@ -33,12 +33,16 @@ def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
-    """A table of 256; the scales' factor is taken in float32 and inverted in double."""
+    """A table of 256; the scales' factor is inverted in double.
+
+    TFLM takes the factor in double since October 2026, the root too; earlier ones and LiteRT in float32.
+    """
     source, output = grids["input"], grids["output"]
     value = (torch.arange(-128, 128, device=codes["input"].device) - source.zero_point).clamp_min(0)
     mantissa, shift = inverse_square_root(value)
     root = requantize(torch.ones_like(value), Multiplier(mantissa, shift + _SHIFT), Rounding.DOUBLE)
-    scales = (torch.sqrt(source.scale) * output.scale).to(torch.float64)
+    s_in, s_out = (each.scale.to(rounding.of_scales) for each in (source, output))
+    scales = (torch.sqrt(s_in) * s_out).to(torch.float64)
     mantissa, shift = quantize_multiplier(1 / scales)
     table = requantize(root, Multiplier(mantissa, shift - _SHIFT), Rounding.DOUBLE) + output.zero_point
     return torch.where(value == 0, 127, table.clamp(-128, 127))[codes["input"] + 128]
@@ -46,7 +50,16 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
 
 def samples() -> Iterable[Sample]:
     """Every code from the zero point up."""
-    for s_in, s_out, z_out in [(0.05, 0.02, -128), (0.01, 0.1, -128), (1.0, 0.005, -20), (0.0003, 0.9, 5)]:
+    for s_in, s_out, z_out in [
+        (0.05, 0.02, -128),
+        (0.01, 0.1, -128),
+        (1.0, 0.005, -20),
+        (0.0003, 0.9, 5),
+        # The root of 248 is at a tie, where the product of scales in float32 is on its other side.
+        (0.0011196136474609375, 0.008453369140625, -128),
+        # That of 236, where the root of the scale is another in float32.
+        (0.15768000483512878, 0.012142909690737724, -128),
+    ]:
         every = np.arange(-128, 128, dtype=np.int8).reshape(8, 32)
         qparams = {
             "input": QParams((float(np.float32(s_in)),), (-128,)),
@@ -75,5 +88,6 @@ ROW = Row(
     samples=samples,
     c=by_table(reference),
     by_table=True,
+    divides_scales=True,
     transposed=any_order,
 )

@@ -35,6 +35,7 @@ class OpNames:
         self.replaced: set[str] = set()
         layers = Counter(str(node.meta.get("layer", "")) for node in traced.graph.nodes if node.op == "call_function")
         self.bare = {name for name, calls in layers.items() if name and calls == 1 and name not in self.taken}
+        self.taken |= self.bare
 
     def of(self, node: fx.Node) -> str:
         """A module's own path at its first call, so that its parameters keep their names; else a new one."""

@@ -240,6 +240,13 @@ class _Layout:
     def _orders(self, node: Node, inputs: list[MemoryOrder]) -> list[MemoryOrder]:
         """Orders in which an op may work, the preferred first: as its inputs lie, and as PyTorch has them."""
         orders = [order for order in inputs if order.is_permutation and all(order.axes)]
+        # What is stored may have places of size 1 between its axes, and be of more than the op has.
+        orders = [
+            order
+            if len(order.sizes) <= node.row.most_axes
+            else MemoryOrder.permuted(order.shape, order.order_of_axes())
+            for order in orders
+        ]
         if self.way.carries_all:
             orders += [MemoryOrder.permuted(order.shape, order.order_of_axes()) for order in inputs]
             if node.row.transposed is any_order:

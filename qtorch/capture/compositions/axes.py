@@ -62,9 +62,10 @@ def _stack(tensors: Any, dim: int = 0) -> Any:
 
 @decomposes("cat")
 def _cat(tensors: Any, dim: int = 0) -> Any:
-    """Of one tensor nothing, of many several steps."""
-    parts = concatenated(tensors, axis_of(tensors[0], dim))
-    return parts if len(tensors) == 1 or len(parts.node.args[0]) < len(tensors) else None
+    """Of one tensor nothing, of many several steps; those without elements are left out."""
+    full = [x for x in tensors if not any(isinstance(size, int) and not size for size in shape_of(x))] or tensors[:1]
+    parts = concatenated(full, axis_of(full[0], dim))
+    return parts if len(full) == 1 or len(parts.node.args[0]) < len(tensors) else None
 
 
 @decomposes("hstack")

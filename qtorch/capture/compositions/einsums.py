@@ -80,13 +80,17 @@ def _product(xs: Sequence[Any], terms: Sequence[str], result: str, inner: Sequen
         return None
     both = [label for label in result if label in terms[0] and label in terms[1]]
     rows, columns = ([label for label in result if label in term and label not in both] for term in terms)
+    # Samples that the second tensor has not are in front, and have all its matrices each.
+    samples = [label for label in rows if both and not isinstance(sizes[label], int)]
+    rows = [label for label in rows if label not in samples]
     # A matrix that is the same for all is multiplied from the right, whatever the axes of the other are.
-    first = _merged(xs[0], terms[0], sizes, [*both, *([rows] if both else rows), inner])
-    second = _merged(xs[1], terms[1], sizes, [*both, inner, columns])
+    places: list[Any] = [both] if samples else both
+    first = _merged(xs[0], terms[0], sizes, [*samples, *places, *([rows] if both else rows), inner])
+    second = _merged(xs[1], terms[1], sizes, [*places, inner, columns])
     if first is None or second is None:
         return None
     product = aten.matmul.default(first, second)
-    order = [*both, *rows, *columns]
+    order = [*samples, *both, *rows, *columns]
     return permuted(reshaped(product, [sizes[label] for label in order]), [order.index(label) for label in result])
 
 

@@ -43,7 +43,8 @@ def _unfold(input: Any, dimension: int, size: int, step: int) -> Any:
 @decomposes("im2col")
 def _im2col(input: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
     """``[N, C, H, W]`` to ``[N, C * h * w, L]``: a slice for each place in a window; of patches, a reshape."""
-    if len(shape_of(input)) != 4 or math.prod(kernel_size) > MOST_PIECES:
+    patches = list(stride) == list(kernel_size) and list(dilation) == [1, 1]
+    if len(shape_of(input)) != 4 or (math.prod(kernel_size) > MOST_PIECES and not patches):
         return None
     (down, across), (above, left) = kernel_size, padding
     x = aten.pad.default(input, [left, left, above, above]) if above or left else input
@@ -52,7 +53,7 @@ def _im2col(input: Any, kernel_size: Any, dilation: Any, padding: Any, stride: A
         (n - d * (k - 1) - 1) // s + 1 for n, d, k, s in zip(image, dilation, kernel_size, stride, strict=True)
     )
     result = (batch, channels * down * across, rows * columns)
-    if list(stride) == list(kernel_size) and list(dilation) == [1, 1]:
+    if patches:
         x = sliced(sliced(x, 2, 0, rows * down), 3, 0, columns * across)
         x = permuted(reshaped(x, (batch, channels, rows * down, columns, across)), [0, 1, 4, 2, 3])
         x = permuted(reshaped(x, (batch, channels * across, rows, down, columns)), [0, 1, 3, 2, 4])
