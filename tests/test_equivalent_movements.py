@@ -88,6 +88,15 @@ def _elu(file: SchemaFile) -> None:
     file.operator("ELU", [x], [_sink(file, 1, 256, scale=0.017, zero_point=-60)])
 
 
+def _onto_other_grids(file: SchemaFile) -> None:
+    """As TensorFlow writes a Bidirectional layer: REVERSE_V2 copies codes, whatever they stand for."""
+    x, axis = _source(file, 1, 40, 7), file.constant(np.array([1], np.int32))
+    turned = file.tensor([1, 40, 7], "int8", 0.31, -20)
+    file.operator("REVERSE_V2", [x, axis], [turned], "ReverseV2Options")
+    flat = _sink(file, 1, 280, scale=0.017, zero_point=90)
+    file.operator("RESHAPE", [turned, file.constant(np.array([1, 280], np.int32))], [flat], "ReshapeOptions")
+
+
 def _dilated(file: SchemaFile, name: str, paddings: list[list[int]], crops: list[list[int]], size: int) -> None:
     """A window of 3 over every second row and every third column, as TensorFlow writes it."""
     rng = np.random.default_rng(1)
@@ -131,7 +140,8 @@ def _dilated_depthwise(file: SchemaFile) -> None:
 
 _FILES: list[Callable[[SchemaFile], None]] = [
     _gather_runs_and_repeats, _gather_one_run, _gather_a_number, _gather_a_table, _depth_to_space, _space_to_depth,
-    _reflected, _symmetric, _broadcast, _absolute, _elu, _dilated_convolution, _dilated_depthwise,
+    _reflected, _symmetric, _broadcast, _absolute, _elu, _onto_other_grids, _dilated_convolution,
+    _dilated_depthwise,
 ]  # fmt: skip
 
 
