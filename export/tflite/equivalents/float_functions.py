@@ -69,11 +69,12 @@ def _activated(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> _Fun
 
     def computed(arrays: Sequence[np.ndarray], options: Mapping[str, Any]) -> np.ndarray:
         result = function(arrays[0], arrays[1])
-        limits = {0: (-np.inf, np.inf), 1: (0, np.inf), 2: (-1, 1), 3: (0, 6)}
-        fused = options.get("FusedActivationFunction", 0)
-        if fused not in limits:
+        limits = {0: (-np.inf, np.inf), 1: (0, np.inf), 2: (-1, 1), 3: (0, 6)}.get(
+            options.get("FusedActivationFunction", 0)
+        )
+        if limits is None:
             raise _Unknown
-        return np.clip(result, *map(np.float32, limits[fused]))
+        return np.minimum(np.maximum(result, np.float32(limits[0])), np.float32(limits[1]))
 
     return computed
 

@@ -23,7 +23,7 @@ _MOST_ROWS = 2**12
 
 
 def strided(draft: Draft, operator: FileOperator) -> None:
-    """STRIDED_SLICE backwards, which is one forwards and a reversal; along the first of four axes; without the first."""
+    """STRIDED_SLICE backwards, as one forwards and a reversal; along the first of four axes; without the first."""
     source, *operands = operator.inputs
     (output,), options, shape = operator.outputs, operator.options, draft.shape(source)
     vectors = [draft.data(index) for index in operands]
