@@ -89,8 +89,23 @@ def _chain(file: SchemaFile) -> None:
     _quantized(file, cast, 0.00392, -128)
 
 
+def _moved(file: SchemaFile) -> None:
+    """As GRU is written out: floats are split between DEQUANTIZE and QUANTIZE, and one part is a function too."""
+    x, axis = _floats(file, *_ANY), file.constant(np.array(1, np.int32))
+    parts = [file.tensor((1, 8, 40), "float32") for _ in range(2)]
+    file.operator("SPLIT", [axis, x], parts, "SplitOptions", {"numSplits": 2})
+    negative, turned = file.tensor((1, 8, 40), "float32"), file.tensor((1, 40, 8), "float32")
+    file.operator("NEG", [parts[0]], [negative], "NegOptions")
+    file.operator("TRANSPOSE", [parts[1], file.constant(np.array([0, 2, 1], np.int32))], [turned], "TransposeOptions")
+    ends = [(negative, (1, 8, 40), 0.05, 3), (turned, (1, 40, 8), *_ANY)]
+    for floats, shape, scale, zero_point in ends:
+        file.operator("QUANTIZE", [floats], [file.tensor(shape, "int8", scale, zero_point, end="output")])
+
+
 @pytest.mark.parametrize(
-    "put", [_of_one_number, _of_positive_numbers, _with_constants, _chain], ids=lambda put: put.__name__.strip("_")
+    "put",
+    [_of_one_number, _of_positive_numbers, _with_constants, _chain, _moved],
+    ids=lambda put: put.__name__.strip("_"),
 )
 def test_the_codes_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
     require_integers_of_tflm(file_of(put))

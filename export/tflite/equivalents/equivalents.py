@@ -10,7 +10,7 @@ from export.tflite.equivalents.blocks import batch_to_space, space_to_batch
 from export.tflite.equivalents.comparisons import both, chosen, compared, either, neither, with_answers_as_codes
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
-from export.tflite.equivalents.float_functions import quantized
+from export.tflite.equivalents.float_functions import moved_as_codes, quantized
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
@@ -101,6 +101,12 @@ def in_known_operators(contents: FileContents, needed: frozenset[int] = frozense
 
 def _put(draft: Draft, operator: FileOperator) -> None:
     if settled(draft, operator):
+        return
+    moved = moved_as_codes(draft, operator)
+    if moved is not None:
+        _put_alone(draft, moved)
+        for codes, output in zip(moved.outputs, operator.outputs, strict=True):
+            draft.put("DEQUANTIZE", [codes], [output])
         return
     behind = table_behind(draft, operator)
     _put_alone(draft, operator if behind is None else behind.operator)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from export.tflite.equivalents.tables import put_table
 from export.tflite.file_data import FileContents, FileOperator
 from qtorch.numbers.functional import round_half_away
 
-__all__ = ["parts_of_tables", "quantized"]
+__all__ = ["moved_as_codes", "parts_of_tables", "quantized"]
 
 _LOW, _HIGH = -128, 127
 _EVERY = np.arange(_LOW, _HIGH + 1)
@@ -77,6 +78,13 @@ def _activated(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> _Fun
         return np.minimum(np.maximum(result, np.float32(limits[0])), np.float32(limits[1]))
 
     return computed
+
+
+#: Operators that give elements other places, and which of their inputs has these.
+_MOVEMENTS = {
+    "EXPAND_DIMS": 0, "RESHAPE": 0, "REVERSE_V2": 0, "SLICE": 0, "SPLIT": 1, "SPLIT_V": 0, "SQUEEZE": 0,
+    "STRIDED_SLICE": 0, "TRANSPOSE": 0, "UNPACK": 0,
+}  # fmt: skip
 
 
 class _Unknown(Exception):
@@ -138,15 +146,36 @@ def quantized(draft: Draft, operator: FileOperator) -> None:
             f"code {_EVERY[at]} of {draft.words(codes)} becomes {values[at]:g} in {draft.words(source)}, of which C "
             "does not say what integer it is: each processor may have another"
         )
-    table = round_half_away(torch.from_numpy(steps)).numpy().astype(np.int64) + zero_point
-    put_table(draft, codes, table.clip(_LOW, _HIGH).astype(np.int8), output)
+    table = (round_half_away(torch.from_numpy(steps)).numpy().astype(np.int64) + zero_point).clip(_LOW, _HIGH)
+    if draft.tensors[codes].grid == draft.tensors[output].grid and (table == _EVERY).all():
+        draft.reshape(codes, output)
+    else:
+        put_table(draft, codes, table.astype(np.int8), output)
+
+
+def moved_as_codes(draft: Draft, operator: FileOperator) -> FileOperator | None:
+    """An operator that moves floats which DEQUANTIZE made, on the codes themselves, as GRU is written out; what has to
+    be put behind it is DEQUANTIZE of each of its outputs. ``None`` of any other.
+    """
+    at = _MOVEMENTS.get(operator.name, -1)
+    if not 0 <= at < len(operator.inputs) or -1 in (operator.inputs[at], *operator.outputs):
+        return None
+    makers = [each for each in draft.operators if operator.inputs[at] in each.outputs and each.name == "DEQUANTIZE"]
+    if not makers or any(draft.tensors[each].dtype != "float32" for each in operator.outputs):
+        return None
+    (codes,) = makers[0].inputs
+    if draft.tensors[codes].dtype not in ("int8", "int16") or draft.data(codes) is not None:
+        return None
+    inputs = (*operator.inputs[:at], codes, *operator.inputs[at + 1 :])
+    moved = tuple(draft.computed(codes, draft.shape(each)) for each in operator.outputs)
+    return replace(operator, inputs=inputs, outputs=moved)
 
 
 def parts_of_tables(contents: FileContents) -> frozenset[int]:
     """Numbers of the operators of a file's first subgraph that compute in floats for tables alone."""
     draft = Draft(contents)
     draft.operators = list(draft.entry.operators)
-    found = {each.number: _function(draft, each) for each in draft.operators if each.name == "QUANTIZE"}
+    found = {each.number: _function(draft, each, moved=True) for each in draft.operators if each.name == "QUANTIZE"}
     tables = {number: function for number, function in found.items() if function is not None}
     parts = {number for function in tables.values() for number in function.parts}
     for operator in reversed(draft.operators):
@@ -164,21 +193,21 @@ class _Table(NamedTuple):
     parts: frozenset[int]
 
 
-def _function(draft: Draft, operator: FileOperator) -> _Table | None:
-    """What QUANTIZE makes integers of, where it hangs on one number of int8."""
+def _function(draft: Draft, operator: FileOperator, *, moved: bool = False) -> _Table | None:
+    """What QUANTIZE makes integers of, where it hangs on one number of int8; that may be ``moved`` to another place."""
     if len(operator.inputs) != 1 or len(operator.outputs) != 1 or -1 in (*operator.inputs, *operator.outputs):
         return None
     (source,), made = operator.inputs, draft.tensors[operator.outputs[0]]
     if draft.tensors[source].dtype != "float32" or made.dtype != "int8" or len(made.scale) != 1:
         return None
-    return _Cone(draft).function(source)
+    return _Cone(draft, moved).function(source)
 
 
 class _Cone:
     """What floats are made of."""
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
+    def __init__(self, draft: Draft, moved: bool) -> None:
+        self.draft, self.moved = draft, moved
         self.makers = {each: operator for operator in draft.operators for each in operator.outputs}
         self.known: dict[int, np.ndarray] = {}
         self.codes: set[int] = set()
@@ -194,7 +223,7 @@ class _Cone:
         if len(self.codes) != 1:
             return None
         (codes,) = self.codes
-        if self.draft.shape(codes) != self.draft.shape(tensor):
+        if not self.moved and self.draft.shape(codes) != self.draft.shape(tensor):
             return None
         return _Table(codes, np.broadcast_to(values, _EVERY.shape), frozenset(self.parts))
 
@@ -217,6 +246,8 @@ class _Cone:
         self.parts.add(maker.number)
         if maker.name in ("DEQUANTIZE", "CAST"):
             return self._of_codes(maker)
+        if self.moved and maker.name in _MOVEMENTS:
+            return self._values(maker.inputs[_MOVEMENTS[maker.name]])
         if maker.name not in _FUNCTIONS or -1 in maker.inputs:
             raise _Unknown
         return _FUNCTIONS[maker.name]([self._values(each) for each in maker.inputs], maker.options)
