@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
+from export.float_file.read import float_file
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadModelFile
 from tests.foreign_judge import file_of, np, require_integers_of_tflm
@@ -141,3 +143,18 @@ def test_a_result_that_no_integer_holds_is_refused_with_its_code() -> None:
     words = r"operator 2 \(QUANTIZE\): code -128 of tensor 1 'x0' becomes nan in tensor 0"
     with pytest.raises(BadModelFile, match=words):
         read_tflite(file_of(put), aligned=False)
+
+
+def test_a_float_network_has_the_product_that_neg_and_square_are() -> None:
+    """LiteRT computes the file when it is read."""
+
+    def put(file: SchemaFile) -> None:
+        x = file.tensor(_SHAPE, "float32", end="input")
+        negative, squared = file.tensor(_SHAPE, "float32"), file.tensor(_SHAPE, "float32", end="output")
+        file.operator("NEG", [x], [negative], "NegOptions")
+        file.operator("SQUARE", [negative], [squared], "SquareOptions")
+
+    network = float_file(file_of(put))
+    x = torch.randn(2, *_SHAPE[1:])
+    assert "equals LiteRT's" in network.remark
+    torch.testing.assert_close(network.net(x), x**2)

@@ -10,7 +10,7 @@ from export.tflite.equivalents.blocks import batch_to_space, space_to_batch
 from export.tflite.equivalents.comparisons import both, chosen, compared, either, neither, with_answers_as_codes
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
-from export.tflite.equivalents.float_functions import moved_as_codes, quantized
+from export.tflite.equivalents.float_functions import moved_as_codes, product, quantized
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
@@ -60,6 +60,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "LOGICAL_NOT": neither,
     "LOGICAL_OR": either,
     "MIRROR_PAD": mirrored,
+    "NEG": product,
     "NOT_EQUAL": compared,
     "PACK": packed,
     "QUANTIZE": quantized,
@@ -68,6 +69,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "SPACE_TO_BATCH_ND": space_to_batch,
     "SPACE_TO_DEPTH": space_to_depth,
     "SPLIT_V": split_by_sizes,
+    "SQUARE": product,
     "SQUEEZE": reshaped,
     "STRIDED_SLICE": strided,
     "TRANSPOSE_CONV": transposed_convolution,

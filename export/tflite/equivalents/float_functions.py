@@ -20,7 +20,7 @@ from export.tflite.equivalents.tables import put_table
 from export.tflite.file_data import FileContents, FileOperator
 from qtorch.numbers.functional import round_half_away
 
-__all__ = ["moved_as_codes", "parts_of_tables", "quantized"]
+__all__ = ["moved_as_codes", "parts_of_tables", "product", "quantized"]
 
 _LOW, _HIGH = -128, 127
 _EVERY = np.arange(_LOW, _HIGH + 1)
@@ -183,6 +183,18 @@ def parts_of_tables(contents: FileContents) -> frozenset[int]:
         if not readers <= parts | tables.keys() or {*operator.outputs} & {*draft.entry.outputs}:
             parts.discard(operator.number)
     return frozenset(parts)
+
+
+def product(draft: Draft, operator: FileOperator) -> None:
+    """NEG and SQUARE of floats, as the product that has the same bits."""
+    (source,), (output,) = operator.inputs, operator.outputs
+    if draft.tensors[source].dtype != "float32" or draft.tensors[output].dtype != "float32":
+        draft.operators.append(operator)
+        return
+    other = source
+    if operator.name == "NEG":
+        other = draft.constant(np.full((1,) * max(1, len(draft.shape(source))), -1, np.float32))
+    draft.put("MUL", [source, other], [output], "MulOptions", {"FusedActivationFunction": 0})
 
 
 class _Table(NamedTuple):
