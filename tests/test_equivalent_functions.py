@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from export.float_file.read import float_file
+from export.tflite.contents import read_contents
+from export.tflite.equivalents.float_functions import parts_of_tables
 from export.tflite.reader import read_tflite
 from qtorch.errors import BadModelFile
 from tests.foreign_judge import file_of, np, require_integers_of_tflm
@@ -143,6 +145,17 @@ def test_a_result_that_no_integer_holds_is_refused_with_its_code() -> None:
     words = r"operator 2 \(QUANTIZE\): code -128 of tensor 1 'x0' becomes nan in tensor 0"
     with pytest.raises(BadModelFile, match=words):
         read_tflite(file_of(put), aligned=False)
+
+
+def test_a_circle_of_floats_is_no_function() -> None:
+    """What a file is, is said of a damaged one too."""
+    file = SchemaFile()
+    x, a, b = _floats(file, *_ANY), file.tensor(_SHAPE, "float32"), file.tensor(_SHAPE, "float32")
+    file.operator("ADD", [x, b], [a], "AddOptions")
+    file.operator("NEG", [a], [b], "NegOptions")
+    file.operator("SUB", [a], [file.tensor(_SHAPE, "float32")], "SubOptions")
+    _quantized(file, b, 0.0371)
+    assert not parts_of_tables(read_contents(file.written()))
 
 
 def test_a_float_network_has_the_product_that_neg_and_square_are() -> None:

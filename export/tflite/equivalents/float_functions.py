@@ -160,8 +160,10 @@ def moved_as_codes(draft: Draft, operator: FileOperator) -> FileOperator | None:
     at = _MOVEMENTS.get(operator.name, -1)
     if not 0 <= at < len(operator.inputs) or -1 in (operator.inputs[at], *operator.outputs):
         return None
+    if any(draft.tensors[each].dtype != "float32" for each in (operator.inputs[at], *operator.outputs)):
+        return None
     makers = [each for each in draft.operators if operator.inputs[at] in each.outputs and each.name == "DEQUANTIZE"]
-    if not makers or any(draft.tensors[each].dtype != "float32" for each in operator.outputs):
+    if not makers:
         return None
     (codes,) = makers[0].inputs
     if draft.tensors[codes].dtype not in ("int8", "int16") or draft.data(codes) is not None:
@@ -178,9 +180,13 @@ def parts_of_tables(contents: FileContents) -> frozenset[int]:
     found = {each.number: _function(draft, each, moved=True) for each in draft.operators if each.name == "QUANTIZE"}
     tables = {number: function for number, function in found.items() if function is not None}
     parts = {number for function in tables.values() for number in function.parts}
-    for operator in reversed(draft.operators):
-        readers = {each.number for each in draft.operators if {*each.inputs} & {*operator.outputs}}
-        if not readers <= parts | tables.keys() or {*operator.outputs} & {*draft.entry.outputs}:
+    readers: dict[int, set[int]] = {}
+    for operator in draft.operators if parts else ():
+        for index in operator.inputs:
+            readers.setdefault(index, set()).add(operator.number)
+    for operator in [each for each in reversed(draft.operators) if each.number in parts]:
+        reading = set().union(*(readers.get(index, ()) for index in operator.outputs))
+        if not reading <= parts | tables.keys() or {*operator.outputs} & {*draft.entry.outputs}:
             parts.discard(operator.number)
     return frozenset(parts)
 
@@ -210,7 +216,9 @@ def _function(draft: Draft, operator: FileOperator, *, moved: bool = False) -> _
     if len(operator.inputs) != 1 or len(operator.outputs) != 1 or -1 in (*operator.inputs, *operator.outputs):
         return None
     (source,), made = operator.inputs, draft.tensors[operator.outputs[0]]
-    if draft.tensors[source].dtype != "float32" or made.dtype != "int8" or len(made.scale) != 1:
+    if draft.tensors[source].dtype != "float32" or made.dtype != "int8":
+        return None
+    if len(made.scale) != 1 or len(made.zero_point) != 1:
         return None
     return _Cone(draft, moved).function(source)
 
@@ -224,13 +232,15 @@ class _Cone:
         self.known: dict[int, np.ndarray] = {}
         self.codes: set[int] = set()
         self.parts: set[int] = set()
+        self.open: set[int] = set()
 
     def function(self, tensor: int) -> _Table | None:
         """Of one number of int8; ``None`` of any other float tensor."""
         try:
             with np.errstate(all="ignore"):
                 values = self._values(tensor)
-        except _Unknown:
+        # A file that nobody has looked at yet may leave operands out, and constants cut off.
+        except (_Unknown, IndexError, ValueError):
             return None
         if len(self.codes) != 1:
             return None
@@ -242,7 +252,12 @@ class _Cone:
     def _values(self, tensor: int) -> np.ndarray:
         """Of each code; a single one of a constant."""
         if tensor not in self.known:
+            # Nor need its operators have an order.
+            if tensor < 0 or tensor in self.open or len(self.open) > _MOST:
+                raise _Unknown
+            self.open.add(tensor)
             self.known[tensor] = self._computed(tensor).astype(np.float32)
+            self.open.discard(tensor)
         return self.known[tensor]
 
     def _computed(self, tensor: int) -> np.ndarray:
@@ -253,7 +268,7 @@ class _Cone:
                 raise _Unknown
             return alike
         maker = self.makers.get(tensor)
-        if maker is None or self.draft.tensors[tensor].dtype != "float32" or len(self.known) > _MOST:
+        if maker is None or self.draft.tensors[tensor].dtype != "float32":
             raise _Unknown
         self.parts.add(maker.number)
         if maker.name in ("DEQUANTIZE", "CAST"):
