@@ -88,6 +88,15 @@ def _elu(file: SchemaFile) -> None:
     file.operator("ELU", [x], [_sink(file, 1, 256, scale=0.017, zero_point=-60)])
 
 
+def _onto_other_grids(file: SchemaFile) -> None:
+    """As TensorFlow writes a Bidirectional layer: REVERSE_V2 copies codes, whatever they stand for."""
+    x, axis = _source(file, 1, 40, 7), file.constant(np.array([1], np.int32))
+    turned = file.tensor([1, 40, 7], "int8", 0.31, -20)
+    file.operator("REVERSE_V2", [x, axis], [turned], "ReverseV2Options")
+    flat = _sink(file, 1, 280, scale=0.017, zero_point=90)
+    file.operator("RESHAPE", [turned, file.constant(np.array([1, 280], np.int32))], [flat], "ReshapeOptions")
+
+
 def _dilated(file: SchemaFile, name: str, paddings: list[list[int]], crops: list[list[int]], size: int) -> None:
     """A window of 3 over every second row and every third column, as TensorFlow writes it."""
     rng = np.random.default_rng(1)
@@ -129,15 +138,44 @@ def _dilated_depthwise(file: SchemaFile) -> None:
     _dilated(file, "DEPTHWISE_CONV_2D", [[0, 0], [0, 0]], [[0, 0], [0, 0]], 12)
 
 
+def _dilated_along_one_axis(file: SchemaFile, pictures: int = 3) -> None:
+    """As Keras writes a Conv1D over every third number, without a size of its batch if there is one picture."""
+    block, none = file.constant(np.array([3], np.int32)), file.constant(np.zeros((1, 2), np.int32))
+    spread, image = (file.tensor([pictures, *size], "int8", _SCALE, _ZERO) for size in ([6, 2], [1, 6, 2]))
+    file.operator("SPACE_TO_BATCH_ND", [_source(file, 1, 18, 2), block, none], [spread], "SpaceToBatchNDOptions")
+    file.operator("EXPAND_DIMS", [spread, file.constant(np.array(-3, np.int32))], [image], "ExpandDimsOptions")
+    weight = file.constant(np.random.default_rng(0).integers(-127, 128, (4, 1, 3, 2)).astype(np.int8), 0.01)
+    made, flat = (file.tensor([pictures, *size], "int8", 0.3, -4) for size in ([1, 4, 4], [4, 4]))
+    options = {"strideH": 1, "strideW": 1, "padding": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    bias = file.constant(np.array([90, -90, 0, 7], np.int32), 0.0025)
+    file.operator("CONV_2D", [image, weight, bias], [made], "Conv2DOptions", options, 3)
+    file.operator("SQUEEZE", [made], [flat], "SqueezeOptions", {"squeezeDims": [1]})
+    file.operator(
+        "BATCH_TO_SPACE_ND",
+        [flat, block, none],
+        [_sink(file, 1, 12, 4, scale=0.3, zero_point=-4)],
+        "BatchToSpaceNDOptions",
+    )
+
+
 _FILES: list[Callable[[SchemaFile], None]] = [
     _gather_runs_and_repeats, _gather_one_run, _gather_a_number, _gather_a_table, _depth_to_space, _space_to_depth,
-    _reflected, _symmetric, _broadcast, _absolute, _elu, _dilated_convolution, _dilated_depthwise,
+    _reflected, _symmetric, _broadcast, _absolute, _elu, _onto_other_grids, _dilated_convolution,
+    _dilated_depthwise, _dilated_along_one_axis,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("put", _FILES, ids=lambda put: put.__name__.strip("_"))
 def test_the_integers_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:
     require_integers_of_tflm(file_of(put))
+
+
+@pytest.mark.parametrize("pictures", [3, 1])
+def test_a_convolution_along_one_axis_is_one_whatever_the_file_says_of_its_batch(pictures: int) -> None:
+    graph = read_tflite(file_of(lambda file: _dilated_along_one_axis(file, pictures)), aligned=False)
+    (convolution,) = (node for node in graph.nodes if node.op == "conv_2d")
+    assert convolution.attrs["dilation_w"] == 3
+    assert {node.op for node in graph.nodes} == {"conv_2d", "reshape"}
 
 
 def test_what_a_dilated_convolution_is_padded_with_is_the_code_of_zero() -> None:

@@ -61,6 +61,10 @@ def _a_row_of_four_axes(file: SchemaFile) -> None:
     _strided(file, (4, 3, 2, 5), ([-2, 0, 0, 0], [0, 3, 2, 5], [1, 1, 1, 1]), (3, 2, 5), shrinkAxisMask=1)
 
 
+def _the_picture_alone(file: SchemaFile) -> None:
+    _strided(file, (1, 6, 5), ([0, 1, 0], [0, 6, 0], [1, 2, 1]), (3, 5), endMask=4, shrinkAxisMask=1)
+
+
 def _gathered(file: SchemaFile, places: object, *shape: int) -> None:
     file.operator("GATHER_ND", [_source(file, 3, 4, 5), *_numbers(file, places)], [_sink(file, *shape)])
 
@@ -168,10 +172,10 @@ def _common_shape(file: SchemaFile) -> None:
 
 _FILES: list[Callable[[SchemaFile], None]] = [
     _backwards, _backwards_with_open_ends, _backwards_and_dropped, _rows_of_four_axes, _every_second_row_of_four_axes,
-    _a_row_of_four_axes, _numbers_by_places, _rows_by_places, _pictures_by_places, _place_that_only_adds_up, _inside,
-    _at_a_corner, _as_a_whole, _space_to_batch, _space_to_batch_of_two, _space_to_batch_without_columns,
-    _batch_to_space, _batch_to_space_without_columns, _a_dilation_with_another_operator_between, _zeros, _filled,
-    _common_shape,
+    _a_row_of_four_axes, _the_picture_alone, _numbers_by_places, _rows_by_places, _pictures_by_places,
+    _place_that_only_adds_up, _inside, _at_a_corner, _as_a_whole, _space_to_batch, _space_to_batch_of_two,
+    _space_to_batch_without_columns, _batch_to_space, _batch_to_space_without_columns,
+    _a_dilation_with_another_operator_between, _zeros, _filled, _common_shape,
 ]  # fmt: skip
 
 

@@ -63,6 +63,13 @@ def _unpack(file: SchemaFile) -> None:
     file.operator("UNPACK", [_source(file, 1, 3, 4)], sinks, "UnpackOptions", {"axis": -2, "num": 3})
 
 
+def _steps_in_front_of_pictures(file: SchemaFile) -> None:
+    """As ConvLSTM2D is written out: five axes, cut and joined along the first."""
+    steps = [_same(file, 1, 4, 3, 2, end="") for _ in range(3)]
+    file.operator("UNPACK", [_source(file, 3, 1, 4, 3, 2)], steps, "UnpackOptions", {"axis": 0, "num": 3})
+    file.operator("PACK", steps[::-1], [_same(file, 3, 1, 4, 3, 2)], "PackOptions", {"axis": 0, "valuesCount": 3})
+
+
 def _split_by_sizes(file: SchemaFile) -> None:
     sizes, axis = file.constant(np.array([1, -1, 2], np.int32)), file.constant(np.array(-1, np.int32))
     sinks = [_same(file, 1, 3, size) for size in (1, 4, 2)]
@@ -233,7 +240,7 @@ _FILES: list[Callable[[SchemaFile], None]] = [
     _shape_of_a_dynamic_batch, _bias_without_scale, _bias_beside_its_scale, _unsigned_ends, _another_signature,
     _unread_result, _maximum_without_options, _time_in_front, _added_rows, _softmax_of_a_vector, _batch_of_three,
     _batch_of_two_images, _slice_of_rows, _unread_input, _outputs_again, _sum_of_all, _dense_of_a_vector,
-    _mirror_without_options, _constants_beside, _a_number_in_and_out,
+    _mirror_without_options, _constants_beside, _a_number_in_and_out, _steps_in_front_of_pictures,
 ]  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""SPACE_TO_BATCH_ND with padding, which TFLite Micro fills with a byte that it never sets: named, and folded away."""
+"""SPACE_TO_BATCH_ND with padding, which TFLite Micro fills with a byte that it never sets, or with a batch whose size
+was left open, of which it computes one picture: named, and folded away."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from export.c.compiled import c_compiler
 from export.command_line.dispatch import main
 from export.engines import TFLM
 from export.faults.found import faults_in
-from export.faults.tflm_forms import UNSET_PADDING
+from export.faults.tflm_forms import OPEN_BATCH, UNSET_PADDING
 from qtorch.editions.known import NEWEST
 from tests.schema_file import SchemaFile
 
@@ -20,7 +21,7 @@ pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip i
 RNG = np.random.default_rng(0)
 
 
-def dilated(paddings: list[list[int]], size: int, *, io: str = "int8") -> bytes:
+def dilated(paddings: list[list[int]], size: int, *, io: str = "int8", pictures: int = 4) -> bytes:
     """A 3x3 convolution over every second pixel, as TensorFlow writes it."""
     file = SchemaFile()
     x = file.tensor([1, size, size, 2], io, 0.25, 3 + 128 * (io == "uint8"), name="x", end="input")
@@ -30,12 +31,12 @@ def dilated(paddings: list[list[int]], size: int, *, io: str = "int8") -> bytes:
         x = inner
     block = file.constant(np.array([2, 2], np.int32))
     height, width = (size + sum(ends) for ends in paddings)
-    spread = file.tensor([4, height // 2, width // 2, 2], "int8", 0.25, 3)
+    spread = file.tensor([pictures, height // 2, width // 2, 2], "int8", 0.25, 3)
     pads = file.constant(np.array(paddings, np.int32))
     file.operator("SPACE_TO_BATCH_ND", [x, block, pads], [spread], "SpaceToBatchNDOptions")
     weight = file.constant(RNG.integers(-127, 128, (3, 3, 3, 2)).astype(np.int8), 0.01)
     bias = file.constant(np.array([90, -90, 0], np.int32), 0.0025)
-    computed = file.tensor([4, height // 2 - 2, width // 2 - 2, 3], "int8", 0.3, -4)
+    computed = file.tensor([pictures, height // 2 - 2, width // 2 - 2, 3], "int8", 0.3, -4)
     options = {"strideH": 1, "strideW": 1, "padding": 1, "dilationHFactor": 1, "dilationWFactor": 1}
     file.operator("CONV_2D", [spread, weight, bias], [computed], "Conv2DOptions", options, 3)
     y = file.tensor([1, height - 4, width - 4, 3], "int8", 0.3, -4, name="y", end="output")
@@ -45,6 +46,8 @@ def dilated(paddings: list[list[int]], size: int, *, io: str = "int8") -> bytes:
 
 
 PADDED, PLAIN = dilated([[2, 2], [2, 2]], 8), dilated([[0, 0], [0, 0]], 8)
+#: As Keras writes it, whose batches have no size.
+OPEN = dilated([[0, 0], [0, 0]], 8, pictures=1)
 
 
 def of_litert(model: bytes, codes: np.ndarray) -> np.ndarray:
@@ -65,24 +68,33 @@ def test_the_fault_is_found_where_something_is_padded() -> None:
     assert found.fault.name == UNSET_PADDING
     assert "8 rows and columns of padding, in a byte that is never set, where the code of 0 is 3" in str(found)
     assert not faults_in(PLAIN, NEWEST, "host")
+    (found,) = faults_in(OPEN, NEWEST, "host")
+    assert found.fault.name == OPEN_BATCH
+    assert "1 of the 4 pictures that its blocks make: the size of the batch was left open" in str(found)
 
 
 def test_tflm_computes_the_file_otherwise_and_litert_does_not() -> None:
     """If this fails, TFLite Micro sets the byte, and the fault has a last day."""
     codes = RNG.integers(-128, 128, (6, 8, 8, 2)).astype(np.int8)
     assert (TFLM.run(PADDED, (codes,))[0] != of_litert(PADDED, codes)).any()
+    assert (TFLM.run(OPEN, (codes,))[0] != of_litert(OPEN, codes)).any()
     np.testing.assert_array_equal(TFLM.run(PLAIN, (codes,))[0], of_litert(PLAIN, codes))
 
 
 @pytest.mark.skipif(c_compiler() is None, reason="no C compiler")
-def test_compile_proves_and_writes_the_dilated_convolution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "m.tflite").write_bytes(PADDED)
+@pytest.mark.parametrize("model", [PADDED, OPEN], ids=["padded", "open batch"])
+def test_compile_proves_and_writes_the_dilated_convolution(
+    model: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.tflite").write_bytes(model)
     words = ["compile", str(tmp_path / "m.tflite"), "--out", str(tmp_path / "out"), "--tflite", "--samples", "50"]
     assert main(words) == 0, capsys.readouterr().err
-    assert "1 SPACE_TO_BATCH_ND pad with a byte that TFLite Micro never sets: proven is the" in capsys.readouterr().out
+    assert (
+        "1 SPACE_TO_BATCH_ND pad with a byte that TFLite Micro never sets, or have a batch" in capsys.readouterr().out
+    )
     codes = RNG.integers(-128, 128, (6, 8, 8, 2)).astype(np.int8)
     again = (tmp_path / "out" / "m.tflite").read_bytes()
-    np.testing.assert_array_equal(TFLM.run(again, (codes,))[0], of_litert(PADDED, codes))
+    np.testing.assert_array_equal(TFLM.run(again, (codes,))[0], of_litert(model, codes))
     (tmp_path / "m.tflite").write_bytes(PLAIN)
     assert main(words) == 0
     assert "never sets" not in capsys.readouterr().out

@@ -13,7 +13,6 @@ from export.bundle.folder import probe_folders, temporary_files, write_bundle
 from export.c_language.names import c_identifier
 from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, read_options
 from export.commands.compile_page import compile_page
-from export.commands.quantize import QuantizeExportOptions, QuantizeOptions, quantize
 from export.commands.summary import read_model
 from export.compiled_file.compiled import compile_file
 from export.compiled_file.request import Request
@@ -121,6 +120,9 @@ def _quantized(options: CompileOptions, name: str, project: Path | None) -> None
         BadConfiguration: the file is of integers, or there are options that stand for nothing here.
         BadInput, ParityError: see :func:`export.commands.quantize.quantize_command`.
     """
+    # Lightning takes seconds to import, which a file of integers has no need of.
+    from export.commands.quantize import QuantizeExportOptions, QuantizeOptions, quantize
+
     where = str(options.model)
     if file_form(read_contents(read_model(options.model), where)).is_integers:
         raise BadConfiguration(

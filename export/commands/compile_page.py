@@ -48,9 +48,10 @@ def compile_page(
         )
     if "folded" in metrics:
         yield Line(
-            f"{metrics['folded']} SPACE_TO_BATCH_ND pad with a byte that TFLite Micro never sets: proven is the file "
-            "with a dilated convolution in the place of each, its convolution and BATCH_TO_SPACE_ND, or with PAD where "
-            "these are apart, which --tflite writes; do not ship the one that came",
+            f"{metrics['folded']} SPACE_TO_BATCH_ND pad with a byte that TFLite Micro never sets, or have a batch "
+            "whose size was left open, of which it computes one picture: proven is the file with a dilated convolution "
+            "in the place of each, its convolution and BATCH_TO_SPACE_ND, or with PAD where these are apart, which "
+            "--tflite writes; do not ship the one that came",
             "attention",
         )
     if "outputs_alike" in metrics:

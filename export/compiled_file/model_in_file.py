@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from export.boards import HOST
 from export.faults.avoided import require_without_faults
 from export.faults.found import faults_in
-from export.faults.tflm_forms import UNSET_PADDING
+from export.faults.tflm_forms import BY_CHANCE
 from export.graph.integer_core import integer_core
 from export.graph.ir import Graph, Node
 from export.parity.foreign import told_by_tflm
@@ -53,8 +53,9 @@ class ModelInFile:
         inputs: what the file calls its inputs, in order: without the parts that converters add.
         outputs: likewise.
         moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
-        folded: how many SPACE_TO_BATCH_ND were padded, which TFLite Micro does with a byte that it never sets; in
-            ``data``, written again, there is PAD in their place, or a dilated convolution.
+        folded: how many SPACE_TO_BATCH_ND were padded, which TFLite Micro does with a byte that it never sets, or had a
+            batch whose size was left open, of which it computes one picture; in ``data``, written again, there is PAD
+            in their place, or a dilated convolution.
         taken: which of the file's networks it is, in a sentence; empty where there is one.
     """
 
@@ -104,13 +105,14 @@ def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     core = integer_core(graph)
     _require_integers(where, core, operators, file_form(contents))
     inputs, outputs = (tuple(map(_short, names)) for names in (graph.inputs, graph.outputs))
-    padded = [each for each in faults_in(data, NEWEST, HOST.cpu, where) if each.fault.name == UNSET_PADDING]
-    if padded and graph.shifted:
+    found = [each for each in faults_in(data, NEWEST, HOST.cpu, where) if each.fault.name in BY_CHANCE]
+    if found and graph.shifted:
         # A file of uint8 is not written again as such.
         require_without_faults(data, where)
-    if padded:
+    if found:
         again = model_in_file(write_tflite(graph, names=True), where)
-        return replace(again, inputs=inputs, outputs=outputs, moved=moved, folded=len(padded), taken=chosen.sentence)
+        folded = len({each.operator for each in found})
+        return replace(again, inputs=inputs, outputs=outputs, moved=moved, folded=folded, taken=chosen.sentence)
     return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved, 0, chosen.sentence)
 
 

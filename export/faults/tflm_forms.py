@@ -14,10 +14,14 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops.resize_nearest_neighbor import indices
 from qtorch.row.fused_activation import activation_limits
 
-__all__ = ["FORM_FAULTS", "UNSET_PADDING"]
+__all__ = ["BY_CHANCE", "FORM_FAULTS", "OPEN_BATCH", "UNSET_PADDING"]
 
 #: The fault of SPACE_TO_BATCH_ND, which the newest TFLite Micro has too.
 UNSET_PADDING = "space_to_batch_unset_padding"
+#: Likewise.
+OPEN_BATCH = "space_to_batch_open_batch"
+#: What the newest TFLite Micro computes otherwise from run to run, and the written file has another form for.
+BY_CHANCE = frozenset({UNSET_PADDING, OPEN_BATCH})
 
 _CHECKED, _PER_CHANNEL = date(2024, 5, 28), date(2024, 9, 27)
 _PER_TENSOR = "write the layer with one weight scale, or as a 1x1 CONV_2D, which is per channel everywhere"
@@ -127,7 +131,31 @@ def _unset_padding(operator: Operator) -> str:
     return f"{paddings.sum()} rows and columns of padding, in a byte that is never set{zero}"
 
 
+def _open_batch(operator: Operator) -> str:
+    """Of a SPACE_TO_BATCH_ND whose output has fewer pictures than its blocks make."""
+    block, source = operator.constants.get(1), tensor(operator, 0)
+    output = operator.outputs[0] if operator.outputs else None
+    if block is None or source is None or output is None or not source.shape or not output.shape:
+        return ""
+    made = source.shape[0] * int(np.frombuffer(block, np.int32).prod())
+    if output.shape[0] >= made:
+        return ""
+    return f"{output.shape[0]} of the {made} pictures that its blocks make: the size of the batch was left open"
+
+
 FORM_FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name=OPEN_BATCH,
+        where="tflm",
+        operators=("SPACE_TO_BATCH_ND",),
+        holds=_open_batch,
+        effect="other codes",
+        remedy="write the file again by qtorch compile --tflite, where it, a convolution and BATCH_TO_SPACE_ND are one "
+        "dilated convolution, and ship that; or convert the network again with a batch of 1",
+        source="tflite-micro, space_to_batch_nd.cc: shapes are those of the file, which has 1 where a size was left "
+        "open; what the other pictures would be written to keeps what lay there",
+        sure="run",
+    ),
     Fault(
         name=UNSET_PADDING,
         where="tflm",

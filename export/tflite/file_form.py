@@ -7,8 +7,9 @@ for less than integers, or left to itself what it could not convert. Each is cal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
+from export.tflite.equivalents.float_functions import parts_of_tables
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.form import FileForm, Form
 
@@ -104,7 +105,9 @@ def _integers(contents: FileContents) -> str:
     kinds = {tensor.dtype for _, tensor in _running(entry, entry.operators) if tensor.dtype in _NARROW and tensor.scale}
     ends = {entry.tensors[index].dtype for index in (*entry.inputs, *entry.outputs) if index != -1}
     numbers = " and ".join(sorted(kinds)) or "integers"
-    return f"a network of {numbers}" + (", with float32 at its ends" if "float32" in ends else "")
+    tables = _float_operators(contents)
+    between = f", with {_counted(tables)} in float32, which are tables of codes" if tables else ""
+    return f"a network of {numbers}" + (", with float32 at its ends" if "float32" in ends else "") + between
 
 
 def _tensors(graph: FileSubgraph, indices: Iterable[int]) -> Iterator[FileTensor]:
@@ -146,13 +149,14 @@ def _is_densified(graph: FileSubgraph, tensor: FileTensor) -> bool:
     return any(each.name == "DENSIFY" and tensor.index in each.outputs for each in graph.operators)
 
 
-def _float_operators(contents: FileContents) -> list[str]:
-    """Names of operators that compute in float32, whatever their weights are held in."""
+def _float_operators(contents: FileContents, known: Collection[int] = ()) -> list[str]:
+    """Names of operators that compute in float32, whatever their weights are held in; without some of the entry's, by
+    their numbers."""
     running = (
         (operator, tensor)
-        for graph in contents.subgraphs
+        for at, graph in enumerate(contents.subgraphs)
         for operator, tensor in _running(graph, graph.operators)
-        if operator.name not in (*_ENDS, "DENSIFY")
+        if operator.name not in (*_ENDS, "DENSIFY") and (at or operator.number not in known)
     )
     return [operator.name for operator in dict.fromkeys(_Same(o) for o, t in running if t.dtype in _FLOATS)]
 
@@ -333,7 +337,7 @@ def _is_int16(tensor: FileTensor) -> bool:
 
 
 def _floats(contents: FileContents) -> FileForm | None:
-    names = _float_operators(contents)
+    names = _float_operators(contents, parts_of_tables(contents))
     if not names:
         return None
     others = [o.name for g, o in _everywhere(contents) if o.name not in _ENDS and _of_integers(g, o)]

@@ -226,6 +226,8 @@ def _ops(rows: Mapping[str, Row]) -> dict[str, str]:
 
 
 def _op(operator: FileOperator) -> str:
+    if operator.name in EQUIVALENTS and operator.name not in _ops():
+        raise ValueError(f"{operator.name} of these types, which nothing here computes; it is known of others")
     if operator.name not in _ops():
         known = len({*_ops(), *EQUIVALENTS})
         raise ValueError(f"{operator.name} is none of the {known} operators that are known here")

@@ -137,8 +137,10 @@ class Draft:
     def reshape(self, source: int, output: int) -> None:
         """``source``'s elements in the shape of ``output``."""
         if math.prod(self.shape(source)) != math.prod(self.shape(output)):
+            left_open = -1 in self.tensors[output].signature
             raise ValueError(
                 f"{self.words(source)} of shape {self.shape(source)} as {self.words(output)} of {self.shape(output)}"
+                + (", a shape that was left open. Convert again with a batch of 1" if left_open else "")
             )
         self.put("RESHAPE", [source], [output], "ReshapeOptions", {"NewShape": self.shape(output)})
 

@@ -10,6 +10,7 @@ from export.tflite.equivalents.blocks import batch_to_space, space_to_batch
 from export.tflite.equivalents.comparisons import both, chosen, compared, either, neither, with_answers_as_codes
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
+from export.tflite.equivalents.float_functions import moved_as_codes, product, quantized
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
@@ -26,6 +27,7 @@ from export.tflite.equivalents.shapes import (
 )
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
 from export.tflite.equivalents.tables import absolute, elu
+from export.tflite.equivalents.tables_behind import table_behind
 from export.tflite.equivalents.unpacked_constants import densified
 from export.tflite.file_data import FileContents, FileOperator
 
@@ -58,13 +60,16 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "LOGICAL_NOT": neither,
     "LOGICAL_OR": either,
     "MIRROR_PAD": mirrored,
+    "NEG": product,
     "NOT_EQUAL": compared,
     "PACK": packed,
+    "QUANTIZE": quantized,
     "RESHAPE": reshaped,
     "SELECT_V2": chosen,
     "SPACE_TO_BATCH_ND": space_to_batch,
     "SPACE_TO_DEPTH": space_to_depth,
     "SPLIT_V": split_by_sizes,
+    "SQUARE": product,
     "SQUEEZE": reshaped,
     "STRIDED_SLICE": strided,
     "TRANSPOSE_CONV": transposed_convolution,
@@ -99,6 +104,19 @@ def in_known_operators(contents: FileContents, needed: frozenset[int] = frozense
 def _put(draft: Draft, operator: FileOperator) -> None:
     if settled(draft, operator):
         return
+    moved = moved_as_codes(draft, operator)
+    if moved is not None:
+        _put_alone(draft, moved)
+        for codes, output in zip(moved.outputs, operator.outputs, strict=True):
+            draft.put("DEQUANTIZE", [codes], [output])
+        return
+    behind = table_behind(draft, operator)
+    _put_alone(draft, operator if behind is None else behind.operator)
+    if behind is not None:
+        behind.put(draft)
+
+
+def _put_alone(draft: Draft, operator: FileOperator) -> None:
     equivalent = EQUIVALENTS.get(operator.name)
     operator = with_options(with_bias_of_sums(draft, operator))
     if equivalent is None:

@@ -23,7 +23,7 @@ _MOST_ROWS = 2**12
 
 
 def strided(draft: Draft, operator: FileOperator) -> None:
-    """STRIDED_SLICE backwards, which is one forwards and a reversal; and of four axes along the first."""
+    """STRIDED_SLICE backwards, as one forwards and a reversal; along the first of four axes; without the first."""
     source, *operands = operator.inputs
     (output,), options, shape = operator.outputs, operator.options, draft.shape(source)
     vectors = [draft.data(index) for index in operands]
@@ -39,7 +39,9 @@ def strided(draft: Draft, operator: FileOperator) -> None:
     entries = zip(*known, shape, strict=True)
     cuts = [_cut(begin, end, step, axis, n, options) for axis, (begin, end, step, n) in enumerate(entries)]
     whole = not cuts or cuts[0] == range(shape[0])
-    if all(cut.step > 0 for cut in cuts) and (whole or len(shape) < _MOST_STRIDED):
+    # Without its first axis a tensor has another in that place, which counts no samples.
+    kept = not operator.options.get("ShrinkAxisMask", 0) & 1
+    if all(cut.step > 0 for cut in cuts) and kept and (whole or len(shape) < _MOST_STRIDED):
         draft.operators.append(operator)
         return
     if not all(map(len, cuts)) or any(not 0 <= at < n for cut, n in zip(cuts, shape, strict=True) for at in cut[:1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,6 +15,8 @@ __all__ = ["batch_first", "dense", "packed", "reshaped", "split_by_sizes", "tran
 
 #: CONCATENATION takes at most so many tensors (TFLM ``micro/kernels/concatenation.cc``).
 _MOST_JOINED = 10
+#: Axes of a tensor that is joined or cut along the first one, which has another in front of it then: SLICE takes five.
+_MOST_AXES = 4
 
 
 def reshaped(draft: Draft, operator: FileOperator) -> None:
@@ -26,12 +29,23 @@ def packed(draft: Draft, operator: FileOperator) -> None:
     (output,) = operator.outputs
     shape = draft.shape(output)
     axis = operator.options.get("Axis", 0) % max(1, len(shape))
+    target = output
+    if len(shape) > _MOST_AXES:
+        shape, axis = _in_three_axes(shape, axis), 1
+        target = draft.computed(output, shape)
     slices = []
     for source in operator.inputs:
         made = draft.computed(source, (*shape[:axis], 1, *shape[axis + 1 :]))
         draft.reshape(source, made)
         slices.append(made)
-    joined(draft, slices, axis, output)
+    joined(draft, slices, axis, target)
+    if target != output:
+        draft.reshape(target, output)
+
+
+def _in_three_axes(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """With all axes before one as one, and all behind it."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def joined(draft: Draft, sources: list[int], axis: int, output: int) -> None:
@@ -55,6 +69,11 @@ def unpacked(draft: Draft, operator: FileOperator) -> None:
     (source,) = operator.inputs
     shape = draft.shape(source)
     axis = operator.options.get("Axis", 0) % max(1, len(shape))
+    if len(shape) > _MOST_AXES:
+        shape, axis = _in_three_axes(shape, axis), 1
+        joint = draft.computed(source, shape)
+        draft.reshape(source, joint)
+        source = joint
     for at, output in enumerate(operator.outputs):
         begin = [0] * len(shape)
         begin[axis] = at
