@@ -139,8 +139,8 @@ class QuantizedNetwork(CapturedNetwork):
             self._norms.take()
             require_whole(self._norms.ops)
         try:
-            self._sums.give(tensors)
-            return super().called(tensors)
+            result = self._sums.give(tensors)
+            return super().called(tensors) if result is None else self.returned(result)
         finally:
             self._sums.take_back()
 
