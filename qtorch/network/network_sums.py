@@ -13,6 +13,7 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as all_modules
 
 from qtorch.network.learned_scale import ScaleNow
+from qtorch.network.mode import Mode
 from qtorch.network.perceptron_at_once import Perceptron
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
@@ -22,7 +23,7 @@ from qtorch.network.sums_together import Together
 from qtorch.numbers.functional import exponential
 from qtorch.numbers.short_mantissa import nearest_short
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
-from qtorch.surroundings import without_values
+from qtorch.surroundings import require_untransformed, without_values
 
 __all__ = ["NetworkSums"]
 
@@ -40,6 +41,7 @@ class NetworkSums:
         grids = [(op, op.constants.weight_grid) for op in self._ops if op.constants.learned_scale is not None]
         self._weights = [(op, grid) for op, grid in grids if grid is not None]
         self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
+        self._input = next(each for each in modules if isinstance(each, Quantizer))
         self._next, self._runs = _followers(network), list[_Run]()
         self._perceptron, self._is_whole = Perceptron.of(network), False
         # What may be called in the middle of a call, and write to parameters.
@@ -62,9 +64,14 @@ class NetworkSums:
 
         Returns:
             The result, where nothing is needed for it but the figures.
+
+        Raises:
+            BadConfiguration: in QUANTIZED, the call is within a transform of ``torch.func``.
         """
         if is_compiling():
             return None
+        if self._input.mode is Mode.QUANTIZED:
+            require_untransformed()
         self._calls.append(None)
         if len(self._calls) > 1 or not torch.is_grad_enabled() or any(self._hooks):
             return None

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, fx, nn
-from torch._C import _are_functorch_transforms_active as transforms  # Asked by every autograd function.
 from torch.nn.modules import module as all_modules
 
 from qtorch.network.conversions import ToReals
@@ -97,7 +96,7 @@ class Perceptron:
     def _calls_nothing_else(self) -> bool:
         """Whether a call of the modules would do nothing but what they compute in training, in numbers as they are."""
         quantizer, network = self._quantizer, self._network
-        if any(self._hooks) or transforms() or not undisturbed() or type(network).forward is not self._forward:
+        if any(self._hooks) or not undisturbed() or type(network).forward is not self._forward:
             return False
         for modules, name, module in self._places:
             if modules.get(name) is not module or "forward" in module.__dict__:
