@@ -240,3 +240,30 @@ def test_an_export_says_what_training_left_out(scales: Any, mode: qtorch.Mode, w
     assert bundle.verdict is not None
     remarks = [each for each in bundle.verdict.remarks if "Remedy" in each]
     assert [bool(said and re.search(said, each)) for each in remarks] == [True] * (said is not None)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("averaged", [True, False])
+def test_frozen_batch_norms_keep_their_statistics_where_they_are_reset(averaged: bool, momentum: float | None) -> None:
+    """``update_bn`` measures those of norms that are not frozen, and of others nothing."""
+    qat, x = own_loop(frozen_from=3), torch.rand(64, 3)
+    (norm,) = (module for module in qat.modules() if isinstance(module, nn.BatchNorm1d))
+    norm.momentum = momentum
+    qat(x)
+    network: Any = torch.optim.swa_utils.AveragedModel(qat).module if averaged else qat
+    before = {name: each.clone() for name, each in qat.named_buffers() if "running" in name}
+    network.train()(x)
+    torch.optim.swa_utils.update_bn([x], network)
+    after = dict(network.named_buffers())
+    assert before
+    if momentum is not None:
+        assert all(torch.equal(after[name], each) for name, each in before.items())
+    qtorch.freeze_batch_norm(network, False)
+    torch.optim.swa_utils.update_bn([x], network)
+    assert not any(torch.equal(after[name], each) for name, each in before.items())
+    # What is loaded is kept, too.
+    qtorch.freeze_batch_norm(network)
+    state = {name: each.clone() + 0.25 for name, each in before.items()}
+    network.load_state_dict({**network.state_dict(), **state})
+    network(x)
+    assert all(torch.equal(dict(network.named_buffers())[name], each) for name, each in state.items())

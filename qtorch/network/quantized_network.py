@@ -136,7 +136,7 @@ class QuantizedNetwork(CapturedNetwork):
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the float network returns them, of its input tensors."""
         if not is_compiling():
-            self._norms.take()
+            self._norms.take_for_call()
             require_whole(self._norms.ops)
         try:
             result = self._sums.give(tensors)
