@@ -349,7 +349,7 @@ class QuantizationAwareTraining(pl.Callback):
             self._calibrate(trainer, pl_module)
             set_mode(network, self.mode)
         elif averages_weights(trainer) and all(q.learned == "measured" for q in quantizers(network).values()):
-            # Those of training: what they hold back, wider ones would let out. Learned ones were averaged as weights are.
+            # Those of training: what they hold back, wider ones would let out. Learned ones were averaged too.
             self._hand_on(trainer, network)
             for each in (network, *averaged_networks(trainer)):
                 set_mode(each, self.mode)
