@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C import _are_functorch_transforms_active as within_transforms
 
 # Whether autocast is on for any type of device: a fraction of what asking for one costs, in every layer of every step.
 from torch._C import _is_any_autocast_enabled as autocasts
@@ -28,6 +29,7 @@ __all__ = [
     "moved",
     "require_float32",
     "require_no_nan",
+    "require_untransformed",
     "require_values",
     "undisturbed",
     "undisturbed_random_numbers",
@@ -160,6 +162,22 @@ def require_values(x: Tensor, where: str) -> None:
             expected="numbers",
             got=f"a tensor of shape {tuple(x.shape)} without any, on device {x.device}",
             remedy="move network and data to a device that computes, for example .to('cpu')",
+        )
+
+
+def require_untransformed() -> None:
+    """Refuse a call within a transform of ``torch.func``, whose tensors have no integers.
+
+    Raises:
+        BadConfiguration: it is one.
+    """
+    if within_transforms():
+        raise BadConfiguration(
+            where="the network's call",
+            expected="one outside the transforms of torch.func (grad, vmap, jacrev, ...), in QUANTIZED",
+            got="one within",
+            remedy="call the network itself, and take gradients by backward(), torch.autograd.grad or "
+            "torch.autograd.functional.jacobian; or go to Mode.FLOAT for the transform",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import warnings
 from typing import Any
 
@@ -210,3 +211,59 @@ def test_ranges_that_follow_do_not_follow_what_dropout_made() -> None:
         return layer.step, net[0].weight.grad is not None
 
     assert followed(0.5) == (followed(0.0)[0], True)
+
+
+@pytest.mark.parametrize(
+    ("scales", "mode", "whose", "said"),
+    [
+        ("measured", qtorch.Mode.FLOAT, "prepared", r"Mode\.FLOAT.*Remedy: train it in qtorch\.Mode\.QUANTIZED"),
+        ("lsq", qtorch.Mode.FLOAT, "prepared", r"Mode\.FLOAT.*Remedy"),
+        ("lsq", qtorch.Mode.QUANTIZED, "float", r"none of the 2 scales that are to be learned \(.*qtorch\.checked_tra"),
+        ("lsq", qtorch.Mode.QUANTIZED, "prepared", None),
+        ("measured", qtorch.Mode.QUANTIZED, "float", None),
+    ],
+)
+def test_an_export_says_what_training_left_out(scales: Any, mode: qtorch.Mode, whose: str, said: str | None) -> None:
+    """A network that was never quantized in training, and scales that no optimizer had."""
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.rand(64, 3)
+    before = torch.optim.Adam(net.parameters(), 0.05)
+    qat = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(scales=scales))
+    optimizer = torch.optim.Adam(qat.parameters(), 0.05) if whose == "prepared" else before
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat.train(), mode)
+    for _ in range(2):
+        optimizer.zero_grad()
+        qat(x).square().mean().backward()
+        optimizer.step()
+    bundle = export.export_network(qat, calibration=x, test=(x, x[:, :1]), options=export.ExportOptions())
+    assert bundle.verdict is not None
+    remarks = [each for each in bundle.verdict.remarks if "Remedy" in each]
+    assert [bool(said and re.search(said, each)) for each in remarks] == [True] * (said is not None)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("averaged", [True, False])
+def test_frozen_batch_norms_keep_their_statistics_where_they_are_reset(averaged: bool, momentum: float | None) -> None:
+    """``update_bn`` measures those of norms that are not frozen, and of others nothing."""
+    qat, x = own_loop(frozen_from=3), torch.rand(64, 3)
+    (norm,) = (module for module in qat.modules() if isinstance(module, nn.BatchNorm1d))
+    norm.momentum = momentum
+    qat(x)
+    network: Any = torch.optim.swa_utils.AveragedModel(qat).module if averaged else qat
+    before = {name: each.clone() for name, each in qat.named_buffers() if "running" in name}
+    network.train()(x)
+    torch.optim.swa_utils.update_bn([x], network)
+    after = dict(network.named_buffers())
+    assert before
+    if momentum is not None:
+        assert all(torch.equal(after[name], each) for name, each in before.items())
+    qtorch.freeze_batch_norm(network, False)
+    torch.optim.swa_utils.update_bn([x], network)
+    assert not any(torch.equal(after[name], each) for name, each in before.items())
+    # What is loaded is kept, too.
+    qtorch.freeze_batch_norm(network)
+    state = {name: each.clone() + 0.25 for name, each in before.items()}
+    network.load_state_dict({**network.state_dict(), **state})
+    network(x)
+    assert all(torch.equal(dict(network.named_buffers())[name], each) for name, each in state.items())

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import qtorch
 from qtorch import Mode
-from qtorch.network import routes
+from qtorch.errors import NotFinite
+from qtorch.network import perceptron_at_once, routes
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.numbers.linear_in_steps import linears_in_steps
 
@@ -111,11 +112,12 @@ def test_a_run_is_what_its_layers_are(name: str, loss: Callable[[nn.Module, Tens
 def test_which_layers_are_computed_together(name: str, runs: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
 
-    def counted(x: Tensor, parameters: Any, figures: Any) -> Tensor:
+    def counted(x: Tensor, parameters: Any, figures: Any, *reals: Any) -> Tensor:
         counts.append(len(figures))
-        return linears_in_steps(x, parameters, figures)
+        return linears_in_steps(x, parameters, figures, *reals)
 
-    monkeypatch.setattr(routes, "linears_in_steps", counted)
+    for module in (routes, perceptron_at_once):
+        monkeypatch.setattr(module, "linears_in_steps", counted)
     qat = trained(NETWORKS[name])
     qat(X)
     assert sorted(counts) == sorted(runs)
@@ -126,6 +128,119 @@ def test_which_layers_are_computed_together(name: str, runs: list[int], monkeypa
         qat(X)
     qat(torch.randn(3000, 4))
     assert not counts
+
+
+def moved(qat: Any) -> None:
+    """Parameters that lie elsewhere, as a loop leaves them that writes to ``.data``."""
+    for parameter in qat.parameters():
+        parameter.data = parameter.data * 0.9
+
+
+def replaced(qat: Any) -> None:
+    """Another parameter in a layer."""
+    qat.get_submodule("4").weight = nn.Parameter(qat.get_parameter("4.weight").detach() * 0.5)
+
+
+def turned(qat: Any) -> None:
+    """A weight in the same memory, by columns."""
+    weight = qat.get_parameter("2.weight")
+    weight.data = weight.data.t()
+
+
+def other_grids(qat: Any) -> None:
+    """A coarser input, and a coarser output."""
+    qat.input_1_quantizer.coarsen(0.1)
+    qat.get_submodule("4").output.coarsen(0.2)
+
+
+class Doubled(nn.Module):
+    """A module in another's place."""
+
+    def __init__(self, of: nn.Module) -> None:
+        super().__init__()
+        self.of = of
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.of(x)
+
+
+def another_module(qat: Any) -> None:
+    """In the place of what makes real numbers."""
+    name = next(name for name in qat._modules if name.endswith("_reals"))
+    setattr(qat, name, Doubled(getattr(qat, name)))
+
+
+def patched(qat: Any) -> None:
+    """A forward of somebody's own."""
+    layer = qat.get_submodule("2")
+    layer.forward = lambda x, call=layer.forward: call(x).flip(0)
+
+
+CHANGES = {each.__name__: each for each in (moved, replaced, turned, other_grids, another_module, patched)}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_perceptron_computes_with_what_it_is_now(change: str) -> None:
+    """It is computed without calls of its modules, and of its parameters it remembers where they are."""
+    together, apart = trained(lambda: row(4, 6, 6, 3)), trained(lambda: row(4, 6, 6, 3))
+    observed(apart)
+    before = together(X)
+    CHANGES[change](together)
+    CHANGES[change](apart)
+    got, expected = together(X), apart(X)
+    assert torch.equal(got, expected)
+    assert not torch.equal(got, before)
+    for y in (got, expected):
+        y.square().sum().backward()
+    for mine, theirs in zip(together.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_a_perceptron_calls_no_module_where_nobody_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[nn.Module] = []
+    forward = QuantizedOp.forward
+    monkeypatch.setattr(QuantizedOp, "forward", lambda self, *x: (called.append(self), forward(self, *x))[1])
+    qat = trained(NETWORKS["four"])
+    called.clear()
+    qat(X)
+    assert not called
+    qat.register_forward_pre_hook(lambda *_: None)
+    qat(X)
+    assert len(called) == 4
+
+
+def test_hooks_around_a_perceptron_are_called() -> None:
+    """Of the network itself, and of its backward pass."""
+    qat, seen = trained(NETWORKS["four"]), list[str]()
+    qat.register_forward_hook(lambda *_: seen.append("network"))
+    qat(X)
+    qat.get_submodule("2").register_full_backward_hook(lambda *_: seen.append("layer"))
+    qat(X).sum().backward()
+    assert seen == ["network", "network", "layer"]
+
+
+def test_two_calls_before_a_backward_pass_keep_their_own_numbers() -> None:
+    """Figures are in memory that the second overwrites."""
+    together, apart = trained(NETWORKS["four"]), trained(NETWORKS["four"])
+    observed(apart)
+    for qat in (together, apart):
+        first = qat(X)
+        with torch.no_grad():
+            for parameter in qat.parameters():
+                parameter.mul_(0.5)
+        second = qat(X)
+        (first.square().sum() - second.sum()).backward()
+    for mine, theirs in zip(together.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_in_evaluation_a_perceptron_names_what_is_no_number() -> None:
+    qat = trained(NETWORKS["four"]).eval()
+    x = X.clone()
+    x[3, 1] = torch.nan
+    with pytest.raises(NotFinite):
+        qat(x)
+    assert bool(qat.train()(x)[3].isnan().all())
 
 
 def test_a_layer_that_is_looked_at_gives_its_own_result() -> None:

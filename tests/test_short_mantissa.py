@@ -27,7 +27,7 @@ def test_rounding_up_gives_the_least_number_of_twelve_bits_that_is_not_below() -
         assert bits(after) <= 12
         assert before <= after < before * (1 + 2.0**-11)
     short, array = rounded_up_short(RANDOM), RANDOM.numpy().copy()
-    round_up_short_(array)
+    round_up_short_(array.view(np.int32))
     assert np.array_equal(array, short.numpy())
     assert torch.equal(rounded_up_short(short), short)
     assert float(rounded_up_short(torch.tensor(0.0))) == 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -270,3 +271,21 @@ def test_defaults_of_pytorch_change_nothing(name: str) -> None:
                 assert {n: q.qparams() for n, q in qtorch.quantizers(again).items()} == records
         finally:
             switch(usual)
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.vmap, torch.func.jacrev], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("net", [nn.Linear(3, 2), nn.Tanh()], ids=["weights", "none"])
+def test_transforms_of_torch_func_are_refused_in_words_and_pass_in_float(net: nn.Module, transform: Any) -> None:
+    x = torch.rand(4, 3)
+    qat = qtorch.prepare(net, x[:1])
+    qtorch.calibrate(qat, [x])
+
+    def computed(x: Tensor) -> Tensor:
+        y: Tensor = qat(x.reshape(-1, 3))
+        return y.square().sum()
+
+    transform(computed)(x)
+    qtorch.set_mode(qat, Mode.QUANTIZED)
+    with pytest.raises(BadConfiguration, match=r"outside the transforms of torch\.func.*Mode\.FLOAT"):
+        transform(computed)(x)
+    computed(x)

@@ -22,8 +22,7 @@ from export.figures.verdict import Candidate, Verdict, no_verdict, verdict
 from qtorch.baselines import linear_regression
 from qtorch.errors import BadConfiguration
 from qtorch.handed_over.words import in_words
-from qtorch.network.calibration import batch_normalized
-from qtorch.network.training_check import by_the_batch
+from qtorch.network.training_check import said_of_training
 
 __all__ = ["judgement"]
 
@@ -62,8 +61,7 @@ def judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
             says something else than higher or lower.
     """
     judged = _judgement(subject, test, device)
-    normalized = batch_normalized(subject.networks.trained) if device == "qat_int8" else []
-    of_training = [by_the_batch(normalized)] if normalized else []
+    of_training = said_of_training(subject.networks.trained) if device == "qat_int8" else []
     return replace(judged, remarks=(*subject.inputs.remarks, *of_training, *judged.remarks))
 
 

@@ -61,7 +61,10 @@ class CapturedNetwork(fx.GraphModule):
 
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the network returns them, of its input tensors."""
-        outputs = super().__call__(*tensors)
+        return self.returned(super().__call__(*tensors))
+
+    def returned(self, outputs: Any) -> Any:
+        """Outputs as the network returns them, of their tensors."""
         return outputs if self.outputs is None else self.outputs.rebuilt(outputs)
 
     def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:

@@ -285,6 +285,11 @@ class QuantizationAwareTraining(pl.Callback):
         network = network_of(pl_module)
         with quiet_beside(trainer), closing(training_inputs(trainer, pl_module, self.calibration_batches)) as inputs:
             calibrate(network, inputs, together=True)
+        self._hand_on(trainer, network)
+
+    @staticmethod
+    def _hand_on(trainer: pl.Trainer, network: nn.Module) -> None:
+        """The ranges of the network to its averages."""
         measured = {name: state for name, state in network.state_dict().items() if is_calibration(name)}
         for copied in averaged_networks(trainer):
             copied.load_state_dict(measured, strict=False)
@@ -344,8 +349,8 @@ class QuantizationAwareTraining(pl.Callback):
             self._calibrate(trainer, pl_module)
             set_mode(network, self.mode)
         elif averages_weights(trainer) and all(q.learned == "measured" for q in quantizers(network).values()):
-            # The averaged weights are none that ranges were measured with; learned ranges were averaged with them.
-            self._measure(trainer, pl_module)
+            # Those of training: what they hold back, wider ones would let out. Learned ones were averaged too.
+            self._hand_on(trainer, network)
             for each in (network, *averaged_networks(trainer)):
                 set_mode(each, self.mode)
         self._lap("qat")

@@ -172,9 +172,14 @@ class LayerConstants:
             constants["bias"] = weight.new_zeros(weight.shape[self.channel_axis])
         return constants
 
+    @property
+    def taken_as_they_are(self) -> bool:
+        """Whether the kernel takes what is trained: nothing is folded in, and no bias is made up."""
+        return self.trained_as_they_are and not self.row.needs_bias
+
     def real(self) -> dict[str, Tensor]:
         """:meth:`folded`, without gradients."""
-        if self.trained_as_they_are and not self.row.needs_bias:
+        if self.taken_as_they_are:
             return {role: tensor.detach() for role, tensor in self.own().items()}
         with torch.no_grad():
             return {role: tensor.detach() for role, tensor in self.folded().items()}
@@ -191,7 +196,7 @@ class LayerConstants:
             grids = {role: grid for role, (_, grid) in pairs.items()}
             return {role: _activation_steps(*pair) for role, pair in pairs.items()}, grids
         # Said once more than in with_grids, because every training step comes through here.
-        folded = self.own() if self.trained_as_they_are and not self.row.needs_bias else self.folded()
+        folded = self.own() if self.taken_as_they_are else self.folded()
         weight, bias = folded["weight"], folded.get("bias")
         source, learned = self.sources["input"].scale, self.learned_scale
         scale = self.weight_grid.scale(weight, bias, source, learned)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from threading import get_ident
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as all_modules
 
 from qtorch.network.learned_scale import ScaleNow
+from qtorch.network.mode import Mode
+from qtorch.network.perceptron_at_once import Perceptron
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
@@ -21,7 +23,7 @@ from qtorch.network.sums_together import Together
 from qtorch.numbers.functional import exponential
 from qtorch.numbers.short_mantissa import nearest_short
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
-from qtorch.surroundings import without_values
+from qtorch.surroundings import require_untransformed, without_values
 
 __all__ = ["NetworkSums"]
 
@@ -39,41 +41,73 @@ class NetworkSums:
         grids = [(op, op.constants.weight_grid) for op in self._ops if op.constants.learned_scale is not None]
         self._weights = [(op, grid) for op, grid in grids if grid is not None]
         self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
+        self._input = next(each for each in modules if isinstance(each, Quantizer))
         self._next, self._runs = _followers(network), list[_Run]()
+        self._perceptron, self._is_whole = Perceptron.of(network), False
         # What may be called in the middle of a call, and write to parameters.
         self._hooks = [each._forward_pre_hooks for each in modules]
         self._hooks += [each._forward_hooks for each in modules if each is not network]
         self._hooks += [all_modules._global_forward_pre_hooks, all_modules._global_forward_hooks]
         self._together, self._read = Together(()), ReadOnce()
+        #: Of each layer, whether it was taken; nothing where that is to be looked at.
+        self._flags: list[bool] = []
         # Threads may call one network: an element for each call that is not over.
         self._calls: list[None] = []
         #: The thread whose call was given something.
         self._giver: int | None = None
 
-    def give(self, inputs: Iterable[Tensor]) -> None:
+    def give(self, inputs: Sequence[Tensor]) -> Tensor | None:
         """Give quantizers and layers what they need in one call with ``inputs``, in training; figures on a CPU only.
 
         With hooks everyone looks at its own parameters, when it is its turn; and in a call beside others, whose memory
         is not overwritten.
+
+        Returns:
+            The result, where nothing is needed for it but the figures.
+
+        Raises:
+            BadConfiguration: in QUANTIZED, the call is within a transform of ``torch.func``.
         """
         if is_compiling():
-            return
+            return None
+        if self._input.mode is Mode.QUANTIZED:
+            require_untransformed()
         self._calls.append(None)
         if len(self._calls) > 1 or not torch.is_grad_enabled() or any(self._hooks):
-            return
-        if any(without_values(each) for each in inputs):
-            return
+            return None
+        if any(map(without_values, inputs)):
+            return None
         self._giver = get_ident()
         if self._quantizers or self._weights:
             self._give_scales()
-        layers = [op for op in self._ops if op.sums_together and Together.takes_now(op)]
-        if not layers:
-            return
-        if self._together.layers != tuple(layers):
-            self._together, self._runs = Together(layers), self._runs_of(layers)
+        if not self._layers_stay() and not self._look():
+            return None
         figures = self._together.compute()
+        if self._is_whole and self._perceptron is not None:
+            result = self._perceptron.computed(inputs[0], figures)
+            if result is not None:
+                return result
         for run in self._runs:
             _give(run, [figures[place] for place in run.places])
+        return None
+
+    def _layers_stay(self) -> bool:
+        """Whether the same layers are worked out together as in the last call."""
+        flags = [op.sums_together for op in self._ops]
+        return any(flags) and flags == self._flags and self._together.stays()
+
+    def _look(self) -> bool:
+        """Find those that are now; whether there are any."""
+        layers = tuple([op for op in self._ops if op.sums_together and Together.takes_now(op)])
+        all_taken = len(layers) == sum(op.sums_together for op in self._ops)
+        # Those that are not taken in this call may be in the next.
+        self._flags = [op.sums_together for op in self._ops] if layers and all_taken else []
+        if self._together.layers == layers:
+            self._together.look()
+        elif layers:
+            self._together, self._runs = Together(layers), self._runs_of(layers)
+            self._is_whole = self._perceptron is not None and self._perceptron.ops == layers
+        return bool(layers)
 
     def _runs_of(self, layers: Sequence[QuantizedOp]) -> list[_Run]:
         """All ``layers``, those in a run behind each other."""

@@ -136,11 +136,11 @@ class QuantizedNetwork(CapturedNetwork):
     def called(self, tensors: tuple[Tensor, ...]) -> Any:
         """Outputs as the float network returns them, of its input tensors."""
         if not is_compiling():
-            self._norms.take()
+            self._norms.take_for_call()
             require_whole(self._norms.ops)
         try:
-            self._sums.give(tensors)
-            return super().called(tensors)
+            result = self._sums.give(tensors)
+            return super().called(tensors) if result is None else self.returned(result)
         finally:
             self._sums.take_back()
 

@@ -31,7 +31,7 @@ from qtorch.network.sum_constants import LinearRun, from_figures, rescaled_anew,
 from qtorch.network.summing import require_results, require_sums
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import along, bias_scale, codes_of_steps
-from qtorch.numbers.linear_in_steps import are_small, linears_in_steps
+from qtorch.numbers.linear_in_steps import linears_in_steps
 from qtorch.numbers.straight_through import replace_value
 from qtorch.row.fused_activation import activate
 from qtorch.row.row import Attrs, Row
@@ -185,9 +185,8 @@ def sums_route(layer: Layer, x: Tensor) -> Tensor:
         if not figures.constants:
             # Computed with the layers before it.
             return x
-        parameters = figures.parameters()
-        if are_small(x, parameters):
-            return linears_in_steps(x, parameters, figures.figures)
+        if len(x) <= min([each.most for each in figures.figures]):
+            return linears_in_steps(x, figures.parameters(), figures.figures)
         figures.part()
         made = from_figures(figures.figures[0].sums, layer)
     else:

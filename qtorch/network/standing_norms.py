@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from qtorch.network.batch_norm import BatchNorm
 from qtorch.network.quantized_op import QuantizedOp
@@ -32,6 +33,8 @@ class StandingNorms:
             for name, child in parent._modules.items()
             if isinstance(child, BatchNorm)
         }
+        #: Of batch norms that are frozen, by place: their statistics, how often those were written to, copies.
+        self._kept: dict[int, tuple[list[Tensor], list[int], list[Tensor]]] = {}
         self.ops = tuple(op for op in network.modules() if isinstance(op, QuantizedOp))
         for op in self.ops:
             if op.norm in where:
@@ -46,3 +49,38 @@ class StandingNorms:
                 norm.__class__ = SynchronizedNorm  # type: ignore[assignment]
             if norm is not op.norm and isinstance(norm, BatchNorm):
                 op.constants.norm = norm
+
+    def take_for_call(self) -> None:
+        """The same in front of a call of the network; and let batch norms that are frozen have their statistics.
+
+        Whoever measures those anew for averaged weights (``update_bn``, Lightning's SWA) resets them, takes away the
+        momentum and calls the network. A frozen norm's are constants that weights were trained with: others, also what
+        the average would measure, are another network.
+        """
+        self.take()
+        for place, (*_, op) in enumerate(self._places):
+            if not op.norm_frozen:
+                self._kept.pop(place, None)
+            elif op.norm is not None:
+                self._hold(place, op.norm)
+
+    @torch.no_grad()
+    def _hold(self, place: int, norm: BatchNorm) -> None:
+        now = [each for each in (norm.running_mean, norm.running_var) if each is not None]
+        if any(each.is_inference() for each in now):
+            # Of these nobody counts how often they were written to.
+            return
+        tensors, versions, copies = self._kept.get(place, ([], [], []))
+        written = [each._version for each in now]
+        if written == versions and all(a is b for a, b in zip(now, tensors, strict=True)):
+            return
+        if norm.momentum is not None:
+            copies = [each.clone() for each in now]
+        elif copies:
+            for each, copied in zip(now, copies, strict=True):
+                each.copy_(copied)
+            written = [each._version for each in now]
+        else:
+            # One that never had a momentum: of it nobody can tell.
+            return
+        self._kept[place] = now, written, copies

@@ -6,22 +6,25 @@ takes longer than the sums. NumPy works it out: on so few numbers its calls take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from qtorch.network.layer_constants import LayerConstants
+from qtorch.network.parameter_memory import ParameterMemory
 from qtorch.network.read_once import ReadOnce
 from qtorch.network.sum_constants import SumLayer
 from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE
-from qtorch.numbers.rescaling import is_exact, leading_bits_
+from qtorch.numbers.rescaling import ANY_FACTOR, ANY_SUM, leading_bits_
 from qtorch.numbers.short_mantissa import round_up_short_
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 
 __all__ = ["Together"]
+
+#: Arrays, because NumPy takes twice as long to look at a Python number.
+_HALF, _SMALLEST = np.array(0.5), np.array(SMALLEST_WEIGHT_SCALE, dtype=np.float32)
 
 
 class _Layer(NamedTuple):
@@ -31,15 +34,15 @@ class _Layer(NamedTuple):
         constants: its own.
         channel_axis: of the weight.
         figures: in its part of the memory in which those of all layers are worked out.
-        factor: of them.
         products: no sum of products is larger.
+        roles: the constants whose arrays stay, behind each other; none where something is folded into them.
     """
 
     constants: LayerConstants
     channel_axis: int
     figures: LinearFigures | SumFigures
-    factor: Tensor
     products: float
+    roles: tuple[str, ...]
 
 
 class Together:
@@ -52,7 +55,22 @@ class Together:
     def __init__(self, layers: Sequence[SumLayer]) -> None:
         self.layers = tuple(layers)
         self._quantizers = [quantizer for each in layers for quantizer in (each.sources["input"], each.output)]
+        self._grids = tuple(dict.fromkeys(self._quantizers))
         self._read = ReadOnce()
+        self._plain = [each.constants for each in layers if each.constants.taken_as_they_are]
+        self._folded = [each.constants for each in layers if not each.constants.taken_as_they_are]
+        self.look()
+
+    def look(self) -> None:
+        """Look where the parameters are now, of layers that it :meth:`takes_now`."""
+        places = [(each.holder._parameters, role) for each in self._plain for role in each.roles]
+        self._memory = ParameterMemory(places)
+
+    def stays(self) -> bool:
+        """Whether parameters and grids are where they were, so that every layer can be taken for another call."""
+        if any(each.observing for each in self._grids) or not self._memory.stays():
+            return False
+        return all(each.on_cpu_in_float32() for each in self._folded)
 
     @staticmethod
     def takes(layer: SumLayer) -> bool:
@@ -80,31 +98,40 @@ class Together:
         sources, outputs = self._read_steps()
         self._limit = by_channel([each.weight_limit for each in own], np.float32)
         self._learn = any(each.learned != "measured" for each in self._quantizers)
-        ends = [each.output.ends(each.attrs["activation"]) for each in self.layers]
+        ends_of_outputs = [each.output.ends(each.attrs["activation"]) for each in self.layers]
         self._no_bias = [np.zeros(count, dtype=np.float32) for count in counts]
         # Where each layer begins among all channels, and each channel among all weights.
         self._places = np.cumsum(counts) - np.array(counts)
         rows = np.repeat([size // count for size, count in zip(sizes, counts, strict=True)], counts)
         self._channels = np.cumsum(rows) - rows
-        self._short = np.flatnonzero(
-            by_channel([each.weight_grid is not None and each.weight_grid.short for each in own], bool)
-        )
-        self._weights, total = np.empty(sum(sizes), dtype=np.float32), sum(counts)
+        total, ends = sum(counts), np.cumsum(sizes).tolist()
+        self._weights, self._magnitudes = (np.empty(sum(sizes), dtype=np.float32) for _ in range(2))
         self._scale, self._unit, self._codes = (np.empty(total, dtype=np.float32) for _ in range(3))
+        short = [each.weight_grid is not None and each.weight_grid.short for each in own]
+        # Such a layer has one channel.
+        self._short = [self._scale[place : place + 1].view(np.int32) for place in self._places[short].tolist()]
         self._bias, self._factor, self._inner = (np.empty(total, dtype=np.float64) for _ in range(3))
+        self._bits = self._factor.view(np.int64)
         memory = self._scale, self._codes, self._factor, self._inner
         parts = zip(*(torch.from_numpy(each).split(counts) for each in memory), strict=True)
         layers = []
-        for layer, part, source, output, held in zip(self.layers, parts, sources, outputs, ends, strict=True):
+        for layer, part, source, output, held, size, end in zip(
+            self.layers, parts, sources, outputs, ends_of_outputs, sizes, ends, strict=True
+        ):
             constants, sums = layer.constants, SumFigures(*part)
-            _, bias, factor, inner = arrays = [each.numpy() for each in sums]
-            linear = LinearFigures(sums, arrays[0][:, None], bias, factor, inner, source / output, 1 / output, held)
             scales = layer.sources["input"].learned, layer.output.learned
+            figures: LinearFigures | SumFigures = sums
             # Numbers that stay while the grids of activations do.
-            stay = scales == ("measured", "measured") and constants.learned_scale is None
-            figures = linear if layer.is_linear and stay else sums
+            if layer.is_linear and scales == ("measured", "measured") and constants.learned_scale is None:
+                weight = self._weights[end - size : end].reshape(constants.channels, -1)
+                figures = LinearFigures.of(sums, weight, source, output, held)
+            roles = constants.roles if constants.taken_as_they_are else ()
             products = constants.largest_products
-            layers.append(_Layer(constants, constants.channel_axis, figures, sums.factor, products))
+            layers.append(_Layer(constants, constants.channel_axis, figures, products, roles))
+        largest = max(each.products for each in layers)
+        # Of the biases' codes: as long as they are no longer than this, no sum asks for more than a look at all.
+        self._room = max(ANY_FACTOR[31] - largest, 0.0) ** 2 * (1 - 2.0**-20)
+        self._all: list[LinearFigures | SumFigures | None] = [each.figures for each in layers]
         self._learned = [
             (each, slice(start, start + count))
             for each, start, count in zip(own, self._places.tolist(), counts, strict=True)
@@ -117,32 +144,45 @@ class Together:
         sources, outputs = ([each.step for each in self._quantizers[start::2]] for start in (0, 1))
         self._source64 = np.repeat(sources, self._counts)
         self._source, self._output64 = self._source64.astype(np.float32), np.repeat(outputs, self._counts)
-        # Of weights; with these everything stays far below what float32 holds.
-        self._most = 2.0**60 * min(1.0, *outputs) / max(1.0, *sources)
+        # Of weights, squared; with these everything stays far below what float32 holds.
+        self._most = (2.0**60 * min(1.0, *outputs) / max(1.0, *sources)) ** 2
         return sources, outputs
 
     def compute(self) -> list[LinearFigures | SumFigures | None]:
         """Of each layer, until the next call; ``None`` of one that has to be looked at by itself."""
         # Anew only when a grid of the activations has changed.
-        layers = self._read(tuple([quantizer.measured for quantizer in self._quantizers]), "layers", self._prepare)
-        biases = self._work_out(layers)
+        layers = self._read(tuple([each.measured for each in self._grids]), "layers", self._prepare)
+        if not self._work_out(layers):
+            return [None] * len(layers)
+        if self._length < self._room:
+            return self._all
+        biases = np.maximum.reduceat(np.abs(self._bias), self._places).tolist()
+        factors = np.minimum.reduceat(self._factor, self._places).tolist()
         return [
             # Sums as small as these leave no bias that would have widened the scale.
-            each.figures if each.products + bias < 2.0**24 and is_exact(each.products + bias, each.factor, 31) else None
-            for each, bias in zip(layers, biases, strict=True)
+            each.figures if _is_exact(each.products + bias, factor) else None
+            for each, bias, factor in zip(layers, biases, factors, strict=True)
         ]
 
-    def _work_out(self, layers: Sequence[_Layer]) -> list[float]:
-        """Fill the memory of all layers; the largest bias of each, in units of its sums.
+    def _work_out(self, layers: Sequence[_Layer]) -> bool:
+        """Fill the memory of all layers.
 
-        Infinite where a scale of any is no number or too large, or too small to be the one that was learned.
+        False where a scale of any is no number or too large, or too small to be the one that was learned.
         """
-        folded = [each.constants.real() for each in layers]
-        numbers = [_by_channel(each["weight"], layer.channel_axis) for each, layer in zip(folded, layers, strict=True)]
-        weights, scale, unit, bias, factor = self._weights, self._scale, self._unit, self._bias, self._factor
-        np.concatenate(numbers, out=weights)
-        np.abs(weights, out=weights)
-        np.maximum.reduceat(weights, self._channels, out=scale)
+        weights, biases, arrays = [], [], iter(self._memory.arrays)
+        for layer, none in zip(layers, self._no_bias, strict=True):
+            real: Mapping[str, Any]
+            if layer.roles:
+                real = {role: next(arrays) for role in layer.roles}
+            else:
+                real = {role: each.numpy() for role, each in layer.constants.real().items()}
+            weight = real["weight"]
+            weights.append((weight if not layer.channel_axis else np.moveaxis(weight, layer.channel_axis, 0)).ravel())
+            biases.append(real.get("bias", none))
+        scale, unit, bias, factor = self._scale, self._unit, self._bias, self._factor
+        np.concatenate(weights, out=self._weights)
+        np.abs(self._weights, out=self._magnitudes)
+        np.maximum.reduceat(self._magnitudes, self._channels, out=scale)
         np.divide(scale, self._limit, out=scale)
         if self._learn:
             self._read_steps()
@@ -150,29 +190,24 @@ class Together:
             assert constants.weight_grid is not None
             assert constants.learned_scale is not None
             scale[here] = constants.weight_grid.wanted(constants.learned_scale).numpy()
-        if not np.maximum.reduce(scale) < self._most or (self._learned and scale.min() < SMALLEST_WEIGHT_SCALE):
-            return [np.inf] * len(layers)
-        np.maximum(scale, SMALLEST_WEIGHT_SCALE, out=scale)
-        if len(self._short):
-            short = scale[self._short]
+        if not float(scale.dot(scale)) < self._most or (self._learned and scale.min() < SMALLEST_WEIGHT_SCALE):
+            return False
+        np.maximum(scale, _SMALLEST, out=scale)
+        for short in self._short:
             round_up_short_(short)
-            scale[self._short] = short
-        biases = [
-            each["bias"].numpy() if "bias" in each else none for each, none in zip(folded, self._no_bias, strict=True)
-        ]
         np.concatenate(biases, out=bias)
         np.multiply(scale, self._source, out=unit)
         np.divide(bias, unit, out=bias)
         np.rint(bias, out=bias)
-        largest: list[float] = np.maximum.reduceat(np.abs(bias), self._places).tolist()
         # Larger ones are not read, and may be more than float32 holds.
-        self._codes[:] = bias if max(largest) < 2.0**24 else np.minimum(np.maximum(bias, -(2.0**24)), 2.0**24)
+        self._length = bias.dot(bias)
+        self._codes[:] = bias if self._length < 2.0**48 else np.minimum(np.maximum(bias, -(2.0**24)), 2.0**24)
         np.multiply(scale, self._source64, out=factor)
         np.divide(factor, self._output64, out=factor)
-        np.fmod(leading_bits_(factor.view(np.int64)).view(np.float64), 0.5, out=self._inner)
-        return largest
+        np.fmod(leading_bits_(self._bits).view(np.float64), _HALF, out=self._inner)
+        return True
 
 
-def _by_channel(weight: Tensor, axis: int) -> Any:
-    """A weight's numbers in a row, those of one channel beside each other."""
-    return (weight.movedim(axis, 0) if axis else weight).numpy().reshape(-1)
+def _is_exact(largest: float, factor: float) -> bool:
+    """Whether float32 holds sums up to ``largest``, and :func:`qtorch.numbers.rescaling.rescale` is exact for them."""
+    return largest < 2.0**24 and (largest < ANY_FACTOR[31] or factor >= ANY_SUM)

@@ -13,9 +13,19 @@ from torch.optim import Optimizer
 
 from qtorch.errors import BadConfiguration
 from qtorch.network.calibration import batch_normalized, quantizers, saturation
+from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import is_calibration
 
-__all__ = ["by_the_batch", "checked_training", "follow", "held_parameters", "require_held", "require_moved", "snapshot"]
+__all__ = [
+    "by_the_batch",
+    "checked_training",
+    "follow",
+    "held_parameters",
+    "require_held",
+    "require_moved",
+    "said_of_training",
+    "snapshot",
+]
 
 _TO_BE_RID_OF_NAN = "look for NaN in the data and the loss, and train again from weights that hold none"
 _TO_HOLD_WHAT_GREW = (
@@ -106,6 +116,34 @@ def by_the_batch(normalized: Sequence[str]) -> str:
         f"the batch norms of layers {named} normalized by the batch to the end of quantized training: no value in it "
         "was the device's. Remedy: freeze them for its last part, by qtorch.freeze_batch_norm(network)"
     )
+
+
+def said_of_training(net: nn.Module) -> list[str]:
+    """What a network, trained and about to be exported, says of its training that nobody would want; with remedies.
+
+    Args:
+        net: prepared and calibrated; not one that was quantized without training.
+    """
+    said, ranges = [], quantizers(net)
+    normalized = batch_normalized(net)
+    if normalized:
+        said.append(by_the_batch(normalized))
+    if all(each.mode is Mode.FLOAT for each in ranges.values()):
+        said.append(
+            "the network is in Mode.FLOAT, as one is that was not trained with quantization. Remedy: train it in "
+            "qtorch.Mode.QUANTIZED, and leave it there; or quantize the float network without training, by "
+            "qtorch.quantize"
+        )
+        return said
+    learned = [name for name, each in ranges.items() if each.learned != "measured"]
+    if learned and not any(ranges[name].has_learned for name in learned):
+        named = ", ".join(learned[:3]) + (", ..." if len(learned) > 3 else "")
+        said.append(
+            f"none of the {len(learned)} scales that are to be learned ({named}) is another than was measured. Remedy: "
+            "make the optimizer behind qtorch.prepare, of the prepared network's parameters, or train within "
+            "qtorch.checked_training, which hands them to it; if it had them, its steps were too small for them"
+        )
+    return said
 
 
 @contextmanager

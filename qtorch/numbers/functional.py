@@ -9,6 +9,7 @@ that look for a better rounding, and for the export.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ SMALLEST_WEIGHT_SCALE = 2.0**-40
 #: The largest number below one half. Added to a number just below a tie it does not reach the next integer, where one
 #: half would; added to a tie it does, because the exact sum is no float32 (float64) and rounds up.
 _BELOW_HALF = {torch.float32: 0.5 - 2.0**-25, torch.float64: 0.5 - 2.0**-54}
-_BELOW_HALF_32 = np.float32(_BELOW_HALF[torch.float32])
+_BELOW_HALF_32 = np.array(_BELOW_HALF[torch.float32], dtype=np.float32)
 _ONE = torch.tensor(1.0)
 
 
@@ -69,14 +70,12 @@ def round_half_away_(x: Tensor) -> Tensor:
     return x.add_(torch.sign(x), alpha=_BELOW_HALF[x.dtype]).div_(_ONE, rounding_mode="trunc")
 
 
-def round_few_half_away_(x: Tensor, low: float, high: float) -> Tensor:
-    """:func:`round_half_away_` of float32 on a CPU, held between ``low`` and ``high``, in NumPy: for few numbers."""
-    array = x.detach().numpy()
+def round_few_half_away_(array: Any, low: Any, high: Any) -> None:
+    """:func:`round_half_away_` of a float32 array, held between ``low`` and ``high``; for few numbers."""
     array += np.copysign(_BELOW_HALF_32, array)
     np.trunc(array, out=array)
-    np.minimum(array, np.float32(high), out=array)
-    np.maximum(array, np.float32(low), out=array)
-    return x
+    np.minimum(array, high, out=array)
+    np.maximum(array, low, out=array)
 
 
 def whole_steps_(real: Tensor) -> Tensor:

@@ -6,87 +6,104 @@ Of few numbers PyTorch's calls, and autograd's from layer to layer, take longer 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qtorch.numbers.functional import round_few_half_away_
 from qtorch.numbers.straight_through import replace_value
 from qtorch.numbers.sum_figures import LinearFigures
 
-__all__ = ["are_small", "linears_in_steps"]
+__all__ = ["RealEnds", "linears_in_steps"]
 
-#: Of as many numbers PyTorch's calls, some of them on several cores, are no slower.
-_MANY = 2**13
+#: Arrays, because NumPy takes twice as long to look at a Python number.
+_HALF, _NOTHING = np.array(0.5), np.zeros((), np.float32)
+#: For as many samples as there may be.
+_ONES = np.ones(2**13, np.float32)
 
 
-def are_small(x: Tensor, parameters: Sequence[Tensor | None]) -> bool:
-    """Whether layers, as :func:`linears_in_steps` takes them, take less time in NumPy, which has one core."""
-    weights = [each for each in parameters[::2] if each is not None]
-    return all(max(len(x) * max(each.shape), each.numel()) <= _MANY for each in weights)
+class RealEnds(NamedTuple):
+    """Of a run that takes and gives real numbers.
+
+    Attributes:
+        source: the input's scale, float32 ``[]``, an array.
+        low: its lowest step, likewise.
+        high: its highest one.
+        output: the output's scale, likewise.
+    """
+
+    source: Any
+    low: Any
+    high: Any
+    output: Any
 
 
 class _LinearsInSteps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, figures: Sequence[LinearFigures], *parameters: Tensor | None) -> Tensor:
-        ctx.figures, ctx.kept = figures, []
-        ctx.save_for_backward(x)
+    def forward(
+        ctx: Any, x: Tensor, figures: Sequence[LinearFigures], reals: RealEnds | None, *parameters: Tensor | None
+    ) -> Tensor:
+        ctx.figures, ctx.reals, ctx.kept = figures, reals, []
         # Of these nothing is computed but what has their gradient: they may be written to.
         ctx.parameters = parameters
-        held = x.numpy()
-        for (_, scale, codes, factor, inner, _, _, (low, high, *_)), weight in zip(
-            figures, parameters[::2], strict=True
-        ):
-            assert weight is not None
-            steps = np.divide(weight.detach().numpy(), scale)
+        if reals is None:
+            ctx.save_for_backward(x)
+            held = x.numpy()
+        else:
+            held = np.divide(x.numpy(), reals.source)
+            round_few_half_away_(held, reals.low, reals.high)
+        ctx.first = held
+        for _, weight, scale, codes, factor, inner, _, _, low, high, _ in figures:
+            steps = np.divide(weight, scale)
             np.rint(steps, out=steps)
-            sums = np.matmul(held, steps.T)
+            sums = held.dot(steps.T)
             sums += codes
             # As rescale does it, in fewer calls.
             products = np.multiply(sums, factor)
             products += np.copysign(inner, sums)
-            products += 0.5
+            products += _HALF
             # Before it is held, it says what has a gradient.
             whole = np.floor(products, out=sums)
             # Kept is nothing that the next step overwrites.
             steps *= scale
-            ctx.kept.append((held, steps, whole))
-            held = np.minimum(whole, high)
+            before, held = held, np.minimum(whole, high)
             np.maximum(held, low, out=held)
-        return torch.from_numpy(held)
+            ctx.kept.append((before, steps, whole, held))
+        return torch.from_numpy(held if reals is None else np.multiply(held, reals.output))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        reals = ctx.reals
         # An error where it was overwritten since.
-        (x,) = ctx.saved_tensors
+        (x,) = ctx.saved_tensors if reals is None else (torch.from_numpy(ctx.first),)
         if torch.is_grad_enabled():
             return _differentiable(ctx, [x, *ctx.parameters], grad)
-        of_x, _, *of_parameters = ctx.needs_input_grad
+        of_x, _, _, *of_parameters = ctx.needs_input_grad
         grads: list[Tensor | None] = []
         after = grad.numpy()
         # Of losses that are scaled up, infinite gradients are nothing out of the ordinary.
         with np.errstate(all="ignore"):
+            if reals is not None:
+                after = np.multiply(after, reals.output)
             for index in reversed(range(len(ctx.kept))):
-                (held, rounded, whole), figures = ctx.kept[index], ctx.figures[index]
+                (before, rounded, whole, held), figures = ctx.kept[index], ctx.figures[index]
                 of_weight, of_bias = of_parameters[2 * index : 2 * index + 2]
                 # What saturates has no gradient.
-                inside = np.where(_stopped(whole, figures), np.float32(0), after)
-                bias = np.add.reduce(inside, 0) * np.float32(figures.per_step) if of_bias else None
+                inside = np.where(held == whole, after, _NOTHING)
                 inside *= figures.ratio
-                weight = np.matmul(inside.T, held) if of_weight else None
+                bias = weight = None
+                if of_bias:
+                    bias = _ONES[: len(inside)].dot(inside)
+                    bias *= figures.per_unit
+                if of_weight:
+                    weight = inside.T.dot(before)
                 if index or of_x:
-                    after = np.matmul(inside, rounded)
+                    after = inside.dot(rounded)
                 grads += [None if each is None else torch.from_numpy(each) for each in (bias, weight)]
-        return torch.from_numpy(after) if of_x else None, None, *reversed(grads)
-
-
-def _stopped(whole: Any, figures: LinearFigures) -> Any:
-    """Which results, not held yet, are beyond the grid; what is no number is not."""
-    stopped = whole < figures.ends.low
-    stopped |= whole > figures.ends.high
-    return stopped
+        return torch.from_numpy(after) if of_x else None, None, None, *reversed(grads)
 
 
 def _differentiable(ctx: Any, tensors: Sequence[Tensor | None], grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -94,36 +111,41 @@ def _differentiable(ctx: Any, tensors: Sequence[Tensor | None], grad: Tensor) ->
     with torch.enable_grad():
         x, *parameters = tensors
         y = x
-        for (_, rounded, whole), figures, weight, bias in zip(
+        for (_, rounded, whole, held), figures, weight, bias in zip(
             ctx.kept, ctx.figures, parameters[::2], parameters[1::2], strict=True
         ):
             assert y is not None
             assert weight is not None
-            real = functional.linear(y, replace_value(weight, torch.from_numpy(rounded))) * figures.ratio
-            real = real if bias is None else real + bias * figures.per_step
-            steps = torch.from_numpy(whole)
-            real = torch.where(torch.from_numpy(_stopped(whole, figures)), steps, real)
-            y = replace_value(real, steps.clamp(figures.ends.low, figures.ends.high))
+            real = functional.linear(y, replace_value(weight, torch.from_numpy(rounded))) * float(figures.ratio)
+            real = real if bias is None else real + bias * float(figures.ratio * figures.per_unit)
+            steps, held = torch.from_numpy(whole), torch.from_numpy(held)
+            y = replace_value(torch.where(held == steps, real, steps), held)
         assert y is not None
-        needed = [each for each, needs in zip(tensors, _without_figures(ctx.needs_input_grad), strict=True) if needs]
+        y = y if ctx.reals is None else y * float(ctx.reals.output)
+        needed = [each for each, needs in zip(tensors, _of_tensors(ctx.needs_input_grad), strict=True) if needs]
         grads = iter(torch.autograd.grad(y, needed, grad, create_graph=True, allow_unused=True))  # type: ignore[arg-type]
-    of_x, *of_parameters = [next(grads) if needs else None for needs in _without_figures(ctx.needs_input_grad)]
-    return of_x, None, *of_parameters
+    of_x, *of_parameters = [next(grads) if needs else None for needs in _of_tensors(ctx.needs_input_grad)]
+    return of_x, None, None, *of_parameters
 
 
-def _without_figures(needs: Sequence[bool]) -> list[bool]:
-    return [needs[0], *needs[2:]]
+def _of_tensors(needs: Sequence[bool]) -> list[bool]:
+    """Of what :class:`_LinearsInSteps` takes, without figures and ends."""
+    return [needs[0], *needs[3:]]
 
 
-def linears_in_steps(x: Tensor, parameters: Sequence[Tensor | None], figures: Sequence[LinearFigures]) -> Tensor:
+def linears_in_steps(
+    x: Tensor, parameters: Sequence[Tensor | None], figures: Sequence[LinearFigures], reals: RealEnds | None = None
+) -> Tensor:
     """Output steps, float32 ``[N, O]``, of layers in a row; gradients straight through the roundings, and none where an
     output saturates.
 
     Args:
         x: steps, float32 ``[N, I]``, on a CPU.
-        parameters: of each layer the weight, real numbers, float32 ``[O, I]``, which its scale covers, and the bias,
-            real numbers, float32 ``[O]``, or ``None``; the bias for its gradient alone.
-        figures: of each layer; sums must be exact in float32, and for :func:`qtorch.numbers.rescaling.rescale`.
+        parameters: of each layer the weight, float32 ``[O, I]``, and the bias, float32 ``[O]``, or ``None``; for their
+            gradients alone.
+        figures: of each layer; sums must be exact in float32, and for :func:`qtorch.numbers.rescaling.rescale`. There
+            are no more samples than any says.
+        reals: where ``x``, without gradient, and the outputs are real numbers.
     """
-    y: Tensor = _LinearsInSteps.apply(x, figures, *parameters)
+    y: Tensor = _LinearsInSteps.apply(x, figures, reals, *parameters)
     return y

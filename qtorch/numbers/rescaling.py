@@ -29,6 +29,8 @@ from torch import Tensor
 from qtorch.numbers.fixedpoint import power_of_two, quantize_multiplier, reduced_mantissa
 
 __all__ = [
+    "ANY_FACTOR",
+    "ANY_SUM",
     "Rescaling",
     "is_exact",
     "leading_bits_",
@@ -40,9 +42,9 @@ __all__ = [
 ]
 
 #: Sums below this are rescaled exactly whatever the factor: by the bits of its mantissa, 31 or 15.
-_ANY_FACTOR = {31: 2**21, 15: 2**38}
+ANY_FACTOR = {31: 2**21, 15: 2**38}
 #: With factors from here on, results that int8 holds are exact whatever the sum.
-_ANY_SUM = 2.0**-15
+ANY_SUM = 2.0**-15
 
 Integers = TypeVar("Integers", Tensor, "np.ndarray[Any, np.dtype[np.int64]]")
 
@@ -105,9 +107,9 @@ def rescaling_of_16_bits(real: Tensor) -> Rescaling:
 
 def is_exact(largest_sum: float, factor: Tensor, mantissa_bits: int) -> bool:
     """Whether :func:`rescale` is exact for sums up to ``largest_sum``; may read a number from the device."""
-    if largest_sum < _ANY_FACTOR[mantissa_bits]:
+    if largest_sum < ANY_FACTOR[mantissa_bits]:
         return True
-    return mantissa_bits == 31 and bool(factor.min() >= _ANY_SUM)
+    return mantissa_bits == 31 and bool(factor.min() >= ANY_SUM)
 
 
 def rescale(sums: Tensor, rescaling: Rescaling, out: Tensor | None = None) -> Tensor:

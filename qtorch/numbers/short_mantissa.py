@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,9 +23,8 @@ def rounded_up_short(scale: Tensor) -> Tensor:
     return ((scale.view(torch.int32) + _BEHIND) & ~_BEHIND).view(torch.float32)
 
 
-def round_up_short_(scale: Any) -> None:
-    """:func:`rounded_up_short` of a NumPy array, which is overwritten."""
-    bits = scale.view(np.int32)
+def round_up_short_(bits: Any) -> None:
+    """:func:`rounded_up_short` of a NumPy array, int32 over the scales' memory, which is overwritten."""
     bits += _BEHIND
     bits &= ~_BEHIND
 

@@ -289,7 +289,8 @@ def round_and_hold(
             return whole_steps(real).clamp_(ends.low, ends.high)
         whole = real if overwrite else real.clone()
         if whole.is_cpu and type(whole) is Tensor and whole.numel() <= _FEW and not ends.moving:
-            return round_few_half_away_(whole, ends.low, ends.high)
+            round_few_half_away_(whole.detach().numpy(), ends.low, ends.high)
+            return whole
         return round_half_away_(whole).clamp_(ends.low, ends.high)
     kind, log_scale, share, zero, axis = learned or ("", None, 0.0, None, None)
     y: Tensor = _Rounded.apply(real, log_scale, zero, share, Rule(estimator, kind, axis), even, *ends)
