@@ -260,6 +260,12 @@ def test_too_little_flash_is_refused() -> None:
             c_model("net", _small(), BOARDS["nano33ble"], flash=least - 1)
 
 
+@pytest.mark.parametrize("flash", [0, -5])
+def test_no_flash_at_all_is_refused(flash: int) -> None:
+    with pytest.raises(BadConfiguration, match=rf"a whole number from 1 on, got {flash}\."):
+        c_model("net", _small(), BOARDS["nano33ble"], flash=flash)
+
+
 def test_flash_that_is_asked_for_is_spent() -> None:
     board, counted = BOARDS["nano33ble"], {}
     for flash in (None, 16_000):
