@@ -158,7 +158,7 @@ def test_sizes_are_handed_over_by_name() -> None:
     """In the order of the kernel's parameters; what an int of 16 bits does not hold is written out."""
     convolution = c_model("net", graph_of(nn.Conv2d(2, 3, 3, stride=2), 2, 9, 7), BOARDS["host"], "size")
     text = convolution.files["net_model.c"]
-    body = text[text.index("static void conv_2d_1(") :].partition("\n}")[0]
+    body = text[text.index("Q_LAYER void conv_2d_1(") :].partition("\n}")[0]
     assert "in_h = 9, in_w = 7, in_c = 2," in body
     assert "in_h, in_w, in_c, out_h," in body
     dense = c_model("net", graph_of(nn.Linear(40_000, 2), 40_000), BOARDS["host"], "size").files["net_model.c"]

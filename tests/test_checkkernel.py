@@ -236,6 +236,27 @@ def test_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "right" in said
 
 
+def test_command_fails_where_nothing_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    here("host")
+    assert main(["--target", "host", "--cases", "2", "--op", "relu", "--kernel", "conv_2d_s9"]) == 1
+    assert "nothing was checked: no call of conv_2d_s9 in 2 cases. Remedy:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cases", "0"], "argument --cases: expected a whole number from 1 on, got '0'"),
+        (["--case=-1"], "argument --case: expected a whole number from 0 on, got '-1'"),
+        (["--seed=-1"], "argument --seed: expected a whole number from 0 on, got '-1'"),
+        (["--optimize", "O9"], "argument --optimize: expected one of O0, O1,"),
+    ],
+)
+def test_command_refuses_wrong_words(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--target", "host", *words])
+    assert said in capsys.readouterr().err
+
+
 def test_command_fails_with_a_fault(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     here("host")
 

@@ -22,6 +22,7 @@ from export.c.targets.counted import fits, instructions, kernel_name
 from export.c.targets.kernel_row import anywhere
 from export.c.targets.table import KERNELS
 from export.cost.kernel_counts import call_count, layer_candidates
+from export.cost.machines import replayed
 from export.figures.kernel_choice import kernels_in_words
 from export.graph.ir import Graph
 from firmware.emulation import MACHINES, Options, available
@@ -173,7 +174,10 @@ def _one_channel_and_strided() -> list[Shape]:
         for image in ((4, 4), (5, 9), (8, 8), (11, 6))
         for channels in (2, 3, 5, 8, 16)
     ]
-    return [*convolutions, *depthwise]
+    # What a batch normalization alone or a scale of each channel becomes, and windows of two.
+    small = [Shape("depthwise_conv_2d", (7, 7, channels), channels, window)
+             for channels in (3, 16) for window in ((1, 1), (1, 2), (2, 1))]  # fmt: skip
+    return [*convolutions, *depthwise, *small]
 
 
 @pytest.mark.qemu
@@ -194,6 +198,29 @@ def test_speed_never_takes_more_instructions(shape: Shape) -> None:
                if each.call.kernel in found.values() and len(set(found.values())) > 1}  # fmt: skip
     for optimize in ("balanced", "speed"):
         assert counted.get(found[optimize], 0) <= counted.get(found["size"], 0)
+
+
+@pytest.mark.qemu
+def test_a_layer_takes_the_same_beside_any_others() -> None:
+    """Its kernel is a function of its own: another kernel for its neighbours does not cost it instructions."""
+    on = MACHINES["cortex_m4"]
+    if (absent := available(on)) is not None:
+        pytest.skip(absent)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(4, 60, 1), torch.nn.Conv2d(60, 60, 3, padding=1, groups=60), torch.nn.ReLU(),
+        torch.nn.Conv2d(60, 3, 1),
+    )  # fmt: skip
+    graph, _ = _quantized(net, (4, 3, 4))
+    kernels, counts = [], []
+    for optimize in ("size", "balanced"):
+        kernels.append({step.index: step.call.kernel for step in c_network(graph, on.cpu, optimize).steps})  # type: ignore[arg-type]
+        counts.append(replayed(graph, on, 1, optimize, by_layer=True).layers)  # type: ignore[arg-type]
+    kept = [index for index, kernel in kernels[0].items() if kernels[1][index] == kernel]
+    assert kept
+    assert len(kept) < len(kernels[0])
+    for index in kept:
+        assert counts[1][index] == counts[0][index]
 
 
 @pytest.mark.parametrize("network", [DSCNN, ResNet8, MobileNetV1])
@@ -237,6 +264,12 @@ def test_too_little_flash_is_refused() -> None:
         assert c_model("net", _small(), BOARDS["nano33ble"], flash=least).figures["program_flash_bytes"] == least
         with pytest.raises(BadConfiguration):
             c_model("net", _small(), BOARDS["nano33ble"], flash=least - 1)
+
+
+@pytest.mark.parametrize("flash", [0, -5])
+def test_no_flash_at_all_is_refused(flash: int) -> None:
+    with pytest.raises(BadConfiguration, match=rf"a whole number from 1 on, got {flash}\."):
+        c_model("net", _small(), BOARDS["nano33ble"], flash=flash)
 
 
 def test_flash_that_is_asked_for_is_spent() -> None:

@@ -170,6 +170,13 @@ def _fitting(
 
 def limits_of(board: Board, graph: Graph, flash: int | None = None, fast: int | None = None) -> Limits:
     """What kernels are chosen for: flash that is asked for or that the board has, RAM that states leave."""
+    if flash is not None and flash < 1:
+        raise BadConfiguration(
+            where="export.flash",
+            expected="bytes of flash that program and constants may take, a whole number from 1 on",
+            got=str(flash),
+            remedy="leave it out for what the board has, or set it to more",
+        )
     one = board.ram is not None and board.second is None and fast is None
     ram = board.ram - state_bytes(graph) if one and board.ram is not None else None
     return Limits(board.flash if flash is None else flash, ram, flash is not None)

@@ -116,7 +116,7 @@ def _function(
         handed = ", ".join(p if p in named else numbers.get(p, p) for p in parameters)
         lines = [_wrapped(sizes, 2)] if named else []
         lines.append(_wrapped(f"{kernel}({handed});", 2))
-        text.bodies.append(f"static void {name}({declared}) {{\n" + "\n".join(lines) + "\n}")
+        text.bodies.append(f"Q_LAYER void {name}({declared}) {{\n" + "\n".join(lines) + "\n}")
     return text.functions[key]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from export.checkkernel.build import clang_for
 from export.checkkernel.check import Finding, Outcome, checked, findings
@@ -18,6 +18,8 @@ from qtorch.ops import ROWS
 
 __all__ = ["main"]
 
+_OPTIMIZATIONS = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Og", "-Ofast")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0; 1 where a kernel did something wrong, or a target's programs did not run; 2 of bad arguments."""
@@ -26,10 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", choices=every, action="append", help="may be repeated (default: all)")
     parser.add_argument("--kernel", default="", help="only cases that call this kernel of firmware/c")
     parser.add_argument("--op", choices=sorted(ROWS), action="append", help="only cases of this row; may be repeated")
-    parser.add_argument("--seed", type=int, default=0, help="that cases are drawn from (default: 0)")
-    parser.add_argument("--cases", type=int, default=200, help="how many are drawn (default: 200)")
-    parser.add_argument("--case", type=int, help="this one alone")
-    parser.add_argument("--optimize", default="-O2", help="the compiler's (default: -O2)")
+    parser.add_argument("--seed", type=_from(0), default=0, help="that cases are drawn from (default: 0)")
+    parser.add_argument("--cases", type=_from(1), default=200, help="how many are drawn (default: 200)")
+    parser.add_argument("--case", type=_from(0), help="this one alone")
+    parser.add_argument(
+        "--optimize", type=_optimization, default="-O2", help="the compiler's, as O2 or Os (default: O2)"
+    )
     parser.add_argument("--clang", action="store_true", help="compiles the kernels, where it makes code for the target")
     options = parser.parse_args(arguments)
     failed = False
@@ -51,9 +55,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
             continue
+        if not outcomes:
+            show([Line(f"{name}: {_nothing(options, len(cases))}", "attention")])
+            failed = True
+            continue
         _print(name, target, outcomes, time.monotonic() - begun)
         failed |= any(outcome.fault for outcome in outcomes)
     return int(failed)
+
+
+def _from(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
+        return int(text)
+
+    return whole
+
+
+def _optimization(text: str) -> str:
+    """Also without the dash, which would make another option of it."""
+    found = f"-{text.removeprefix('-')}"
+    if found not in _OPTIMIZATIONS:
+        said = ", ".join(each.removeprefix("-") for each in _OPTIMIZATIONS)
+        raise argparse.ArgumentTypeError(f"expected one of {said}, got {text!r}")
+    return found
+
+
+def _nothing(options: argparse.Namespace, cases: int) -> str:
+    """Why nothing was checked, which is no success."""
+    what = f"no call of {options.kernel}" if options.kernel else "no call"
+    return f"nothing was checked: {what} in {cases} cases. Remedy: more --cases, another --seed, --op or --kernel"
 
 
 def _cases(options: argparse.Namespace, target: Target) -> list[Case]:

@@ -44,7 +44,7 @@ class ProfileOptions:
     Example:
         qtorch profile build/kws/kws.tflite
         qtorch profile build/kws/kws.tflite --board nano33ble --layers
-        qtorch profile build/kws/kws.tflite --machine cortex-m4 --samples 2 --json
+        qtorch profile build/kws/kws.tflite --machine cortex_m4 --samples 2 --json
 
     Attributes:
         model: any .tflite file; the plain C takes the ops of this project.

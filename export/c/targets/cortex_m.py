@@ -8,7 +8,7 @@ import numpy as np
 
 from export.c.requantization import requantization
 from export.c.targets.operands import accumulators, numbers, weights
-from export.c.targets.windows import SIZES, copied_windows, padded_window, plain_windows
+from export.c.targets.windows import LEAST_WINDOW, SIZES, copied_windows, padded_window, plain_windows
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
 __all__ = ["paired_channels", "paired_pixels", "unpacked_pixels"]
@@ -87,11 +87,16 @@ def _pixels(
 
 
 def paired_channels(call: KernelCall) -> KernelCall | None:
-    """A depthwise convolution of two channels at least; working memory: four bytes for each pixel that windows read."""
+    """A depthwise convolution of two channels and windows of three pixels at least.
+
+    Working memory: four bytes for each pixel that windows read.
+    """
     if call.kernel != "depthwise_conv_2d_s8":
         return None
     table, sums, sizes = weights(call), accumulators(call), numbers(call)
     if sizes["dilation_h"] != 1 or sizes["dilation_w"] != 1 or sizes["multiplier"] != 1 or sizes["in_c"] < 2:
+        return None
+    if sizes["window_h"] * sizes["window_w"] < LEAST_WINDOW:
         return None
     # [C, columns, rows]; the kernel multiplies codes, so the zero point goes to the biases.
     filters = table.reshape(table.shape[-3:]).transpose(2, 1, 0).astype(np.int64)

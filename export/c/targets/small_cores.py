@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from export.c.targets.operands import accumulators, numbers, weights
-from export.c.targets.windows import SIZES, window_sizes
+from export.c.targets.windows import LEAST_WINDOW, SIZES, window_sizes
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall
 
-__all__ = ["channel_by_channel", "pixels_together"]
+__all__ = ["channel_by_channel", "pixels_together", "planes_of_channels"]
 
 
 def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
@@ -42,6 +42,14 @@ def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
 #: Sizes of two neighbouring weights together, so that products of two codes stay within 16 bits.
 _MOST_OF_TWO = 255
 _SIZES = (*SIZES, "dilation_h", "dilation_w")
+
+
+def planes_of_channels(call: KernelCall) -> KernelCall | None:
+    """:func:`channel_by_channel` where windows are worth the copy."""
+    if call.kernel != "depthwise_conv_2d_s8":
+        return None
+    sizes = numbers(call)
+    return channel_by_channel(call) if sizes["window_h"] * sizes["window_w"] >= LEAST_WINDOW else None
 
 
 def channel_by_channel(call: KernelCall) -> KernelCall | None:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from export.c.targets.operands import numbers
 from qtorch.row.kernel_call import KernelCall
 
-__all__ = ["SIZES", "copied_windows", "padded_window", "plain_windows", "window_sizes"]
+__all__ = ["LEAST_WINDOW", "SIZES", "copied_windows", "padded_window", "plain_windows", "window_sizes"]
 
+#: Pixels of a depthwise window from which on a copy of the image is worth its instructions (not on AVR: always there).
+LEAST_WINDOW = 3
 #: Parameters of such kernels.
 SIZES = (
     *("in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "window_h", "window_w", "stride_h", "stride_w"),
