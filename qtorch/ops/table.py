@@ -28,6 +28,7 @@ from qtorch.families.functions_of_one_number import (
     steps_of_table,
     within_factors,
 )
+from qtorch.families.masked_scores import NOTHING
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import dequantize, round_half_away_
 from qtorch.numbers.grid import Grid
@@ -101,6 +102,15 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
         OnnxNode("Cast", ("place",), ("index",), {"to": _ONNX_INT64}),
         OnnxNode("Gather", ("codes", "index"), attributes={"axis": 0}),
     ]
+
+
+def measured(attrs: Attrs, y: Tensor) -> Tensor:
+    """Limits of masked scores lie beyond every grid, on the ends of the one that the scores have."""
+    return torch.where(y.abs() < NOTHING, y, 0.0) if _has_limits(attrs["steps"]) else y
+
+
+def _has_limits(steps: Steps) -> bool:
+    return bool(steps) and steps[-1][0] == "where" and steps[-1][2] == (("fill", NOTHING),)
 
 
 def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
@@ -246,4 +256,5 @@ ROW = Row(
     transposed=any_order,
     homogeneous=homogeneous,
     frozen=frozen,
+    measured=measured,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from qtorch.capture.compositions.broadcasts import BROADCASTING
-from qtorch.capture.compositions.choices import as_ones, is_condition
+from qtorch.capture.compositions.conditions import as_ones, is_condition
 from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.masks import added_mask
 from qtorch.capture.compositions.table import (
@@ -69,8 +69,8 @@ def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
 
 
 def _with_mask(scores: Any, mask: Any) -> Any:
-    """A sum with a constant some of whose numbers forbid what a softmax reads; None of other sums."""
-    if not all(isinstance(each, fx.Proxy) for each in (scores, mask)) or is_constant(scores) or not is_constant(mask):
+    """A sum with a mask some of whose numbers forbid what a softmax reads; None of other sums."""
+    if not all(isinstance(each, fx.Proxy) for each in (scores, mask)) or is_constant(scores):
         return None
     return added_mask(scores, mask)
 
