@@ -10,7 +10,7 @@ from tests.test_attention import LENGTH, LOWER, WIDTH, exact, prepared
 
 
 class ComputedMasks(nn.Module):
-    """Scores ``[N, L, L]`` that what comes in forbids, written in every way that people have; and words of no meaning."""
+    """Scores ``[N, L, L]`` that what comes in forbids, written as people do; and words of no meaning."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Einstein sums of one or two tensors, as sums, permutes, elementwise products and products of matrices."""
+"""Einstein sums, as sums, permutes, elementwise products and products of matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from qtorch.capture.compositions.table import is_constant, permuted, reshaped, shape_of
 
-__all__ = ["einsum", "labels_of"]
+__all__ = ["einsum", "in_pairs", "labels_of"]
 
 aten = torch.ops.aten
 
@@ -43,6 +43,20 @@ def einsum(equation: str, operands: Sequence[Any]) -> Any:
         first, second = (_aligned(x, term, result) for x, term in zip(xs, terms, strict=True))
         return aten.mul.Tensor(first, second)
     return _product(xs, terms, result, inner)
+
+
+def in_pairs(equation: str, operands: Sequence[Any]) -> Any:
+    """An Einstein sum of more tensors than two, the first two first; None where one of its parts has no form."""
+    terms, result = labels_of(equation, [len(shape_of(x)) for x in operands])
+    xs = list(operands)
+    while len(xs) > 2:
+        later = set(result).union(*terms[2:])
+        kept = "".join(label for label in dict.fromkeys(terms[0] + terms[1]) if label in later)
+        product = einsum(f"{terms[0]},{terms[1]}->{kept}", xs[:2])
+        if product is None:
+            return None
+        xs, terms = [product, *xs[2:]], [kept, *terms[2:]]
+    return einsum(f"{','.join(terms)}->{result}", xs)
 
 
 def labels_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
@@ -79,14 +93,27 @@ def _product(xs: Sequence[Any], terms: Sequence[str], result: str, inner: Sequen
     if any(not isinstance(sizes[label], int) for label in inner):
         return None
     both = [label for label in result if label in terms[0] and label in terms[1]]
+    batch = next((label for label, size in sizes.items() if not isinstance(size, int)), "")
+    if both and batch and batch in result and batch in terms[0] and batch not in terms[1]:
+        # Samples stay in front; the other matrices are the same for each.
+        terms, sizes = [terms[0], batch + terms[1]], dict(sizes)
+        xs, both = [xs[0], aten.unsqueeze.default(xs[1], 0)], [batch, *both]
+        rows, columns = ([label for label in result if label in term and label not in both] for term in terms)
+        first = _merged(xs[0], terms[0], sizes, [*both, rows, inner])
+        second = _merged(xs[1], terms[1], {**sizes, batch: 1}, [*both, inner, columns])
+        return _arranged(first, second, sizes, [*both, *rows, *columns], result)
     rows, columns = ([label for label in result if label in term and label not in both] for term in terms)
     # A matrix that is the same for all is multiplied from the right, whatever the axes of the other are.
     first = _merged(xs[0], terms[0], sizes, [*both, *([rows] if both else rows), inner])
     second = _merged(xs[1], terms[1], sizes, [*both, inner, columns])
+    return _arranged(first, second, sizes, [*both, *rows, *columns], result)
+
+
+def _arranged(first: Any, second: Any, sizes: dict[str, Any], order: Sequence[str], result: str) -> Any:
+    """The product of matrices, with its axes in the result's order."""
     if first is None or second is None:
         return None
     product = aten.matmul.default(first, second)
-    order = [*both, *rows, *columns]
     return permuted(reshaped(product, [sizes[label] for label in order]), [order.index(label) for label in result])
 
 
