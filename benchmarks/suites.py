@@ -18,6 +18,7 @@ from benchmarks.pipeline import PIPELINE
 from benchmarks.plans import PLANS
 from benchmarks.processes import PROCESSES
 from benchmarks.recipes import RECIPES
+from benchmarks.sequences import SEQUENCES
 from benchmarks.stress import STRESS
 from benchmarks.training import TRAINING
 
@@ -34,6 +35,7 @@ SUITES = {
         GROWTH,
         PROCESSES,
         RECIPES,
+        SEQUENCES,
         STRESS,
         MLPERF,
         FILES,

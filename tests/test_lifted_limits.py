@@ -66,6 +66,7 @@ def assigned(*index: Any, value: Callable[[Tensor], Any]) -> Form:
 
 _TURN = torch.tensor([[[0.8, 0.2, 0.0], [-0.2, 0.9, 0.1]]])
 _EACH_ROW = torch.linspace(-1, 1, 4 * 3 * 8).reshape(4, 3, 8)
+_OF_ROWS = torch.linspace(-1, 1, 192).cos().reshape(8, 8, 3)
 _MASK = torch.tensor([True, False, True, False])
 
 
@@ -151,6 +152,12 @@ FORMS: dict[str, Form] = {
     "mean of six axes": call(lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))),
     "cosine_similarity": call(lambda x: F.cosine_similarity(x, x.relu(), 1)),
     "bilinear form": ((lambda s, x: s.layer(x, x.relu())), lambda: nn.Bilinear(8, 8, 3), IMAGE),
+    "three factors": call(lambda x: torch.einsum("bchw,bdhw,bc->bdw", x, x.relu(), x.mean((2, 3)))),
+    "a matrix for each row": call(lambda x: torch.einsum("bchw,hwk->bhck", x, _OF_ROWS)),
+    "product": call(lambda x: x[:, :, :3, 0].prod(2) + x.clamp(0.5, 1).prod(1)[:, :4, 0]),
+    "length and larger one": call(lambda x: torch.hypot(x, x.relu()) + torch.logaddexp(x, -x) + 2**x),
+    "without what is no number": call(lambda x: x.nansum(2) + x.nan_to_num().nanmean(2)),
+    "for every sample": call(lambda x: x * torch.linspace(0, 1, 8).reshape(1, 1, 1, 8).repeat(x.shape[0], 1, 1, 1)),
     "F.unfold": call(lambda x: F.unfold(x, 3, padding=1, stride=2)),
     "einsum beside a matrix for each channel": call(lambda x: torch.einsum("bhwc,hkc->bkhw", x, _EACH_ROW)),
     "F.unfold of one patch": call(lambda x: F.unfold(F.pad(x, (0, 8, 0, 8)), 16, stride=16)),

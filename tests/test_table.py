@@ -97,7 +97,7 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
         name: (getattr(torch, name), lambda x, name=name: getattr(x, name)())
         for name in (
             "exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "erf", "erfc", "floor", "ceil",
-            "trunc",
+            "trunc", "frac", "round", "nan_to_num",
         )
     },
     # Of positive numbers, or of small ones.
@@ -105,6 +105,8 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
         name: (lambda x, name=name: getattr(torch, name)(torch.sigmoid(x)),)
         for name in ("log", "log2", "log10", "log1p", "sqrt", "asin", "acos", "atanh")
     },
+    "remainder": (lambda x: x % 0.7, lambda x: torch.remainder(x, -0.4)),
+    "fmod": (lambda x: torch.fmod(x, 0.7),),
     "acosh": (lambda x: torch.acosh(torch.sigmoid(x) + 1.5),),
 }  # fmt: skip
 

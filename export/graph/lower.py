@@ -111,7 +111,9 @@ class _Lowering:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
             attrs = op.attrs if in_float else op.integer_attrs
-            self.nodes.append(Node(op.row.name, {} if op.row.measured else dict(attrs), ordered, names))
+            self.nodes.append(
+                Node(op.row.name, {} if op.row.measured and not op.row.frozen else dict(attrs), ordered, names)
+            )
         if in_float and op.rounds_output and not self.floats:
             self.names[node] = tuple(self._in_form(each, op.output) for each in names)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.backends import opt_einsum
 
 from qtorch.capture.attention_layers import batch_in_front, hints_taken
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
@@ -120,6 +121,8 @@ def export_network(
         _silent(),
         _functions_with_gradients(exported),
         hints_taken(),
+        # Which computes with sizes, the batch's among them, in what order a product is quickest.
+        opt_einsum.flags(enabled=False),
         _watched(net, exported, kept, opaque, seen),
         # Sizes that hold the batch's are others in each capture: results would be kept and never found again, which
         # takes a sixth to a third of all the time.

@@ -110,6 +110,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "floor": Function(torch.floor),
     "ceil": Function(torch.ceil),
     "trunc": Function(torch.trunc),
+    "frac": Function(torch.frac),
+    "round": Function(lambda x, decimals: torch.round(x, decimals=int(decimals)), ("decimals",), (0,)),
+    "remainder": Function(torch.remainder, ("other",), (REQUIRED,)),
+    "fmod": Function(torch.fmod, ("other",), (REQUIRED,)),
+    "nan_to_num": Function(torch.nan_to_num, ("nan", "posinf", "neginf"), (None, None, None)),
 }
 
 

@@ -28,6 +28,7 @@ from qtorch.families.functions_of_one_number import (
     steps_of_table,
     within_factors,
 )
+from qtorch.families.masked_scores import NOTHING
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import dequantize, round_half_away_
 from qtorch.numbers.grid import Grid
@@ -103,6 +104,15 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     ]
 
 
+def measured(attrs: Attrs, y: Tensor) -> Tensor:
+    """Limits of masked scores lie beyond every grid, on the ends of the one that the scores have."""
+    return torch.where(y.abs() < NOTHING, y, 0.0) if _has_limits(attrs["steps"]) else y
+
+
+def _has_limits(steps: Steps) -> bool:
+    return bool(steps) and steps[-1][0] == "where" and steps[-1][2] == (("fill", NOTHING),)
+
+
 def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | None:
     """Factors pass through what is linear on either side of 0."""
     return axis if within_factors(attrs["steps"]) else None
@@ -164,6 +174,13 @@ _SAMPLES: tuple[tuple[Steps, float, int, float, int], ...] = (
     ((("floor",),), 0.02, 0, 0.03, 0),
     ((("ceil",),), 0.02, 0, 0.03, 0),
     ((("trunc",),), 0.02, 0, 0.03, 0),
+    ((("frac",),), 0.02, 0, 0.01, 0),
+    # Halves go to the even one; hundredths; what is left takes the sign of what divides, or of what is divided.
+    ((("round", 0.0),), 0.25, 0, 0.3, 0),
+    ((("round", 2.0),), 0.003, 0, 0.004, 0),
+    ((("remainder", 0.7),), 0.02, 0, 0.003, -128),
+    ((("fmod", -0.7),), 0.02, 0, 0.006, 0),
+    ((("nan_to_num", None, None, None),), 0.02, 0, 0.03, 0),
     ((("mul", 0.5), ("erf",), ("add", 1.0), ("relu",)), 0.04, 0, 0.008, -128),
     ((("sigmoid",), ("rsub", 1.0), ("log",), ("neg",)), 0.05, 0, 0.03, -128),
     ((("abs",), ("sub", 1.0), ("hardswish",), ("tanh",), ("leaky_relu", 0.3), ("neg",)), 0.04, 0, 0.01, 0),
@@ -246,4 +263,5 @@ ROW = Row(
     transposed=any_order,
     homogeneous=homogeneous,
     frozen=frozen,
+    measured=measured,
 )

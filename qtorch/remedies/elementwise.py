@@ -12,7 +12,7 @@ __all__ = ["divided", "gated", "rectified"]
 def divided(ask: Asked) -> str:
     """A division, by a number or a tensor."""
     if ask.kwargs.get("rounding_mode") is not None:
-        return none("the device rounds to the grid of a tensor alone; leave the rounding out")
+        return none("a quotient of tensors is rounded to its grid alone; leave the rounding out, or divide by a number")
     divisor = ask.args[1] if len(ask.args) > 1 else ask.kwargs.get("other")
     if isinstance(divisor, int | float) and divisor:
         reciprocal = 1 / divisor

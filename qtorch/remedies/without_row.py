@@ -27,7 +27,7 @@ _START = (
 )
 _NO_COMPARISON = none(
     "no comparison alone can; torch.where(x > 0, a, b), x * (x > 0) and (x > 0).float() make numbers of one, "
-    "(x > 0).float() * -8 is a mask to add to scores of attention, and F.relu, "
+    "scores.masked_fill(x > 0, -1e9) in front of a softmax is a mask, and F.relu, "
     "torch.maximum and torch.minimum choose between numbers"
 )
 _NO_INDEX = none(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import fx
 
 from qtorch.capture.compositions.broadcasts import BROADCASTING
-from qtorch.capture.compositions.choices import as_ones, is_condition
+from qtorch.capture.compositions.conditions import as_ones, is_condition
 from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.masks import added_mask
 from qtorch.capture.compositions.table import (
@@ -36,11 +37,39 @@ def _is_number(x: Any) -> bool:
 @decomposes("div")
 def _div(input: Any, other: Any, rounding_mode: str | None = None) -> Any:
     """A product with the reciprocal, of which that of a number or of a constant is computed once."""
-    if rounding_mode is not None or not (_is_number(other) or _is_tensor(other)):
+    if rounding_mode is not None:
+        whole = {"floor": aten.floor.default, "trunc": aten.trunc.default}[rounding_mode]
+        return whole(aten.mul.Tensor(input, 1 / other)) if _is_number(other) and other else None
+    if not (_is_number(other) or _is_tensor(other)):
         return None
     if _is_number(other):
         return aten.mul.Tensor(input, 1 / other) if other else None
     return _product(aten.reciprocal.default(other), input)
+
+
+@decomposes("floor_divide")
+def _floor_divide(input: Any, other: Any) -> Any:
+    return _div(input, other, "floor")
+
+
+@decomposes("pow")
+def _power_of_a_number(input: Any, exponent: Any) -> Any:
+    """A number to the power of each."""
+    if not _is_number(input) or input <= 0:
+        return None
+    return aten.exp.default(aten.mul.Tensor(exponent, math.log(input)))
+
+
+@decomposes("hypot")
+def _hypot(input: Any, other: Any) -> Any:
+    return aten.sqrt.default(aten.add.Tensor(aten.mul.Tensor(input, input), aten.mul.Tensor(other, other)))
+
+
+@decomposes("logaddexp")
+def _logaddexp(input: Any, other: Any) -> Any:
+    """The larger one, and what the other one adds to it, at most the logarithm of 2."""
+    apart = aten.neg.default(aten.abs.default(aten.sub.Tensor(input, other)))
+    return aten.add.Tensor(aten.maximum.default(input, other), aten.log1p.default(aten.exp.default(apart)))
 
 
 def _is_tensor(x: fx.Proxy) -> bool:
@@ -69,8 +98,8 @@ def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
 
 
 def _with_mask(scores: Any, mask: Any) -> Any:
-    """A sum with a constant some of whose numbers forbid what a softmax reads; None of other sums."""
-    if not all(isinstance(each, fx.Proxy) for each in (scores, mask)) or is_constant(scores) or not is_constant(mask):
+    """A sum with a mask some of whose numbers forbid what a softmax reads; None of other sums."""
+    if not all(isinstance(each, fx.Proxy) for each in (scores, mask)) or is_constant(scores):
         return None
     return added_mask(scores, mask)
 

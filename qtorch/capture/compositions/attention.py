@@ -10,7 +10,6 @@ from qtorch.capture.compositions.masks import added_mask, masked, of_one_sample
 from qtorch.capture.compositions.table import (
     concatenated,
     decomposes,
-    is_constant,
     permuted,
     reshaped,
     shape_of,
@@ -58,10 +57,10 @@ def _attention(
 
 
 def _with_mask(scores: Any, mask: Any, copies: int, shape: tuple[Any, ...]) -> Any:
-    """Scores with a mask; None where a boolean one is no constant."""
+    """Scores with a mask; None of a boolean one that has no form."""
     mask = of_one_sample(mask)
     if mask.node.meta["val"].dtype == torch.bool:
-        return masked(scores, _for_copies(mask, copies, shape)) if is_constant(mask) else None
+        return masked(scores, _for_copies(mask, copies, shape))
     mask = _for_copies(mask, copies, shape)
     forbidding = added_mask(scores, mask, known=True)
     return aten.add.Tensor(scores, mask) if forbidding is None else forbidding

@@ -16,6 +16,7 @@ from qtorch.capture.compositions.table import (
     broadcast_shape,
     concatenated,
     decomposes,
+    is_one,
     permuted,
     reshaped,
     result_shape,
@@ -175,10 +176,17 @@ def _slice(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: i
 @decomposes("repeat")
 def _repeat(input: Any, repeats: Any) -> Any:
     """Copies along each axis; where all have size 1, an expansion, which readers may not need."""
-    if not all(isinstance(count, int) and count > 0 for count in repeats):
-        return None
     more = len(repeats) - len(shape_of(input))
     shape = (1,) * more + shape_of(input)
+    if any(isinstance(count, int) and count < 1 for count in repeats):
+        return None
+    if not all(isinstance(count, int) for count in repeats):
+        # For every sample.
+        alike = all(
+            count == 1 if isinstance(count, int) else is_one(size) for count, size in zip(repeats, shape, strict=True)
+        )
+        sizes = [-1 if isinstance(count, int) and i >= more else count for i, count in enumerate(repeats)]
+        return aten.expand.default(input, sizes) if alike else None
     if any(count > 1 and not isinstance(size, int) for count, size in zip(repeats, shape, strict=True)):
         return None
     if all(size == 1 for count, size in zip(repeats, shape, strict=True) if count > 1):

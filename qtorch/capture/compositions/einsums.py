@@ -1,4 +1,4 @@
-"""Einstein sums of one or two tensors, as sums, permutes, elementwise products and products of matrices."""
+"""Einstein sums, as sums, permutes, elementwise products and products of matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from qtorch.capture.compositions.table import is_constant, permuted, reshaped, shape_of
 
-__all__ = ["einsum", "labels_of"]
+__all__ = ["einsum", "in_pairs", "labels_of"]
 
 aten = torch.ops.aten
 
@@ -43,6 +43,20 @@ def einsum(equation: str, operands: Sequence[Any]) -> Any:
         first, second = (_aligned(x, term, result) for x, term in zip(xs, terms, strict=True))
         return aten.mul.Tensor(first, second)
     return _product(xs, terms, result, inner)
+
+
+def in_pairs(equation: str, operands: Sequence[Any]) -> Any:
+    """An Einstein sum of more tensors than two, the first two first; None where one of its parts has no form."""
+    terms, result = labels_of(equation, [len(shape_of(x)) for x in operands])
+    xs = list(operands)
+    while len(xs) > 2:
+        later = set(result).union(*terms[2:])
+        kept = "".join(label for label in dict.fromkeys(terms[0] + terms[1]) if label in later)
+        product = einsum(f"{terms[0]},{terms[1]}->{kept}", xs[:2])
+        if product is None:
+            return None
+        xs, terms = [product, *xs[2:]], [kept, *terms[2:]]
+    return einsum(f"{','.join(terms)}->{result}", xs)
 
 
 def labels_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:

@@ -18,6 +18,7 @@ from qtorch.capture.compositions.table import (
     reshaped,
     result_shape,
     shape_of,
+    sliced,
     squared_difference,
     writer_of,
 )
@@ -42,6 +43,33 @@ def _sum(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
         return None
     mean = aten.mean.dim(input, axes, keepdim)
     return mean if _count(input, axes) == 1 else aten.mul.Tensor(mean, _count(input, axes))
+
+
+@decomposes("nansum")
+def _nansum(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The sum: no number of the device is none."""
+    return _sum(input, dim, keepdim)
+
+
+@decomposes("nanmean")
+def _nanmean(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    axes = kept_apart(input, dim)
+    return None if axes is None else aten.mean.dim(input, axes, keepdim)
+
+
+@decomposes("prod")
+def _prod(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Halves multiplied with each other, again and again: few of many roundings lie one behind the other."""
+    axes = kept_apart(input, dim)
+    if axes is None:
+        return None
+    (axis,) = axes
+    while (size := shape_of(input)[axis]) > 1:
+        parts = [sliced(input, axis, start, start + size // 2) for start in (0, size // 2)]
+        product = aten.mul.Tensor(*parts)
+        rest = sliced(input, axis, size - 1, size)
+        input = aten.cat.default([product, rest], axis) if size % 2 else product
+    return input if keepdim else aten.squeeze.dim(input, axis)
 
 
 def _pooled(input: Any, axes: list[int], keepdim: bool) -> Any:

@@ -1,0 +1,51 @@
+"""Masks of scores that are computed of what comes in: exact, and nothing where they forbid."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.test_attention import LENGTH, LOWER, WIDTH, exact, prepared
+
+
+class ComputedMasks(nn.Module):
+    """Scores ``[N, L, L]`` that what comes in forbids, written as people do; and words of no meaning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(5, WIDTH)
+        self.layer = nn.TransformerEncoderLayer(WIDTH, 2, 8, 0.0, batch_first=True)
+
+    def forward(self, x: Tensor, off: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        none = torch.full_like(x, -1e9)
+        scores = (
+            x.masked_fill((off > 1)[:, None], -1e9),
+            x.masked_fill(((off > 1).float() == 1).unsqueeze(1), -torch.inf),
+            torch.where((off > 1)[:, None].expand(-1, LENGTH, -1), none, x),
+            x + torch.zeros_like(off).masked_fill(off > 1, -torch.inf)[:, None],
+            x + (1.0 - (off < 1).float()[:, None]) * -10000.0,
+            x.masked_fill((off > x[:, 0] + 10)[:, None] | ~LOWER, -1e9),
+        )
+        weights = tuple(each.softmax(-1) for each in scores)
+        return (*weights, self.layer(self.words(words), src_key_padding_mask=words == 0))
+
+
+@pytest.mark.tflm
+def test_masks_that_are_computed_are_exact_and_leave_nothing() -> None:
+    torch.manual_seed(0)
+    x, off = torch.randn(32, LENGTH, LENGTH), 20.0 * (torch.rand(32, LENGTH) < 0.3)
+    words = torch.randint(0, 5, (32, LENGTH))
+    off[:, 0], words[:, 0] = 0, 1
+    net = ComputedMasks()
+    with torch.no_grad():
+        *weights, attended = net.eval()(x, off, words)
+    qat = prepared(net, x, off, words)
+    with torch.no_grad():
+        *got, layer = qat(x, off, words)
+    for wanted, found in zip(weights, got, strict=True):
+        assert bool((wanted == 0).any())
+        assert bool((found[wanted == 0] == 0).all())
+        assert float((found - wanted).abs().max()) < 0.05
+    assert float((layer - attended).abs().max()) < 0.2
+    assert [node.op for node in exact(qat).nodes].count("minimum") == 8
