@@ -99,7 +99,7 @@ def _sum(work: Work, fit: Fit) -> float:
 
 
 def _factor(name: str, fit: Fit) -> float:
-    """Of a term that no counted shape has, the most that its like takes: other forms of outputs, of codes, of windows."""
+    """Of a term that no counted shape has, the most that its like takes: other forms of outputs, codes, windows."""
     kind = name.split()[0]
     known = fit.factors.get(name)
     return known if known is not None else max((v for k, v in fit.factors.items() if k.split()[0] == kind), default=0)

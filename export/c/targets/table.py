@@ -132,8 +132,8 @@ KERNELS = (
         cpus=_LONG_MULTIPLY | _VECTORS,
         replaces=_DEPTHWISE,
         make=cortex_m.paired_channels,
-        shape="windows of three pixels and two channels at least, each multiplied once, no dilation; sums of two fields of "
-        "less than 2^20",
+        shape="windows of three pixels and two channels at least, each multiplied once, no dilation; sums of two "
+        "fields of less than 2^20",
         work=depthwise_pairs_work,
         code=depthwise_pairs_code,
     ),
@@ -193,8 +193,8 @@ KERNELS = (
         cpus=_RISCV | {"cortex-m0"},
         replaces=_DEPTHWISE,
         make=small_cores.planes_of_channels,
-        shape="windows of three pixels, four of them along an axis at least, each channel multiplied once, weights of 8 "
-        "bits",
+        shape="windows of three pixels, four of them along an axis at least, each channel multiplied once, weights of "
+        "8 bits",
         work=planes_work,
         code=planes_code,
     ),
