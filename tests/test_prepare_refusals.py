@@ -48,7 +48,7 @@ def in_place_view(x: Tensor) -> Tensor:
         (Calls(lambda x: x[:, :2] + x.mean(1)), ["batches of any size", "unsqueeze"]),
         (Calls(lambda x: x.double()), ["float32 is the type of networks"]),
         (Calls(lambda x: x > 0), ["gt", "no comparison"]),
-        (Calls(lambda x: torch.div(x, 3, rounding_mode="floor")), ["div", "rounding"]),
+        (Calls(lambda x: torch.div(x, x.relu() + 1, rounding_mode="floor")), ["div", "rounding"]),
         (Calls(lambda x: x / 0), ["div", "divided by zero"]),
         (Calls(lambda x: F.mse_loss(x, x)), ["mse_loss", "training step"]),
         (Calls(lambda x: F.smooth_l1_loss(x, x)), ["smooth_l1_loss", "training step"]),

@@ -109,8 +109,8 @@ def c_source(
     kernels = kernel_sources(step.call for step in network.steps)
     if any(isinstance(item, RowLoop) for item in network.run):
         kernels["row_lines"] = ""
-    if text.sizes:
-        # What an output or a state takes out of flash needs no other kernel.
+    if text.sizes or text.functions:
+        # What an output or a state takes out of flash, and a layer's function, need no other kernel.
         kernels["kernel"] = ""
     scratch = sum(array_bytes(network.plan).values())
     header = header_text(text.name, network, sum(text.sizes.values()), layouts or tensor_layouts(network.graph))

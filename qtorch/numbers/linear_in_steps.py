@@ -53,7 +53,8 @@ class _LinearsInSteps(torch.autograd.Function):
             ctx.save_for_backward(x)
             held = x.numpy()
         else:
-            held = np.divide(x.numpy(), reals.source)
+            with np.errstate(over="ignore"):  # infinite steps end where others beyond the ends do
+                held = np.divide(x.numpy(), reals.source)
             round_few_half_away_(held, reals.low, reals.high)
         ctx.first = held
         for _, weight, scale, codes, factor, inner, _, _, low, high, _ in figures:

@@ -177,9 +177,9 @@ _SAMPLES: tuple[tuple[Steps, float, int, float, int], ...] = (
     ((("frac",),), 0.02, 0, 0.01, 0),
     # Halves go to the even one; hundredths; what is left takes the sign of what divides, or of what is divided.
     ((("round", 0.0),), 0.25, 0, 0.3, 0),
-    ((("round", 2.0),), 0.003, 0, 0.004, 0),
-    ((("remainder", 0.7),), 0.02, 0, 0.003, -128),
-    ((("fmod", -0.7),), 0.02, 0, 0.006, 0),
+    ((("round", 2.0),), 0.00307, 0, 0.004, 0),
+    ((("remainder", 0.7),), 0.0207, 0, 0.003, -128),
+    ((("fmod", -0.7),), 0.0207, 0, 0.006, 0),
     ((("nan_to_num", None, None, None),), 0.02, 0, 0.03, 0),
     ((("mul", 0.5), ("erf",), ("add", 1.0), ("relu",)), 0.04, 0, 0.008, -128),
     ((("sigmoid",), ("rsub", 1.0), ("log",), ("neg",)), 0.05, 0, 0.03, -128),
