@@ -18,7 +18,7 @@ from tests.conftest import onnx_available
 CONFIGS = sorted(Path(next(iter(recipes.__path__))).glob("*/config*.yaml"))
 
 #: What makes generated data small, where a data module has such an argument.
-SMALL = {"rows": 100, "samples": 100, "recordings": 30, "clips": 12}
+SMALL = {"rows": 100, "samples": 100, "recordings": 30, "clips": 16}
 
 pytestmark = [pytest.mark.tflm, pytest.mark.usefixtures("one_thread")]
 

@@ -42,11 +42,12 @@ def kernel_sources(calls: Iterable[KernelCall]) -> dict[str, str]:
 
 
 @cache
-def kernel_parameters(kernel: str, text: str = "") -> tuple[str, ...]:
-    """Names of the parameters of the function ``kernel`` in its own ``text``, or the file of that name, in order."""
+def kernel_parameters(kernel: str, text: str = "") -> dict[str, str]:
+    """Types of the parameters of the function ``kernel`` in its own ``text``, or the file of that name, in order."""
     declaration = re.search(rf"\b{kernel}\(([^)]*)\)\s*{{", text or _source(kernel))
     assert declaration, f"{kernel}: expected a function of that name in its source"
-    return tuple(parameter.split()[-1].lstrip("*") for parameter in declaration.group(1).split(","))
+    declared = (re.fullmatch(r"\s*(.*?)(\w+)\s*", each, re.DOTALL) for each in declaration.group(1).split(","))
+    return {each[2]: " ".join(each[1].split()) for each in declared if each}
 
 
 def kernel_files(kernels: Mapping[str, str]) -> tuple[str, ...]:

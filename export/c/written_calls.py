@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,10 +82,9 @@ def written_call(
             text.forms[step.index] = channels.form
             passed[parameter] = ("const int32_t *", _constant(text, step, parameter, channels.words))
             resolved |= _channel_numbers(argument, channels)
-    if step.scratch is not None:
-        last = kernel_parameters(call.kernel, call.text)[-1]
-        passed[last] = ("int8_t *", scratch_at(network.plan, step.scratch, "int8_t"))
     parameters = kernel_parameters(call.kernel, call.text)
+    if step.scratch is not None:
+        passed[[*parameters][-1]] = ("int8_t *", scratch_at(network.plan, step.scratch, "int8_t"))
     if set(parameters) != set(resolved) | set(passed):
         raise AssertionError(
             f"{call.kernel}: expected arguments {sorted(parameters)}, got {sorted(set(resolved) | set(passed))}"
@@ -102,16 +101,32 @@ def _channel_numbers(accumulators: Accumulators | Rescaling, channels: Channels 
 
 
 def _function(
-    text: Text, kernel: str, op: str, parameters: Sequence[str], numbers: Mapping[str, str], types: Mapping[str, str]
+    text: Text,
+    kernel: str,
+    op: str,
+    parameters: Mapping[str, str],
+    numbers: Mapping[str, str],
+    types: Mapping[str, str],
 ) -> str:
-    """Name of the model's function for these sizes, written if it is the first with them."""
+    """Name of the model's function for these sizes, written if it is the first with them.
+
+    Args:
+        text: of the model.
+        kernel: that it calls.
+        op: of the node.
+        parameters: the kernel's, with their types.
+        numbers: those of them that are constants.
+        types: of those that are handed over.
+    """
     key = (kernel, tuple(numbers.get(p, "") for p in parameters), tuple(types.get(p, "") for p in parameters))
     if key not in text.functions:
         name = f"{op}_{1 + sum(other[0] == kernel for other in text.functions)}"
         name = kernel.removesuffix("_s8") + name.removeprefix(op)
         text.functions[key] = name
         declared = ", ".join(f"{types[p]}{p}" for p in parameters if p in types)
-        named = {p: numbers[p] for p in parameters if _is_small(numbers.get(p, ""))}
+        # A pointer to nothing is a 0 that has no other name.
+        sizes_of = (p for p, declared in parameters.items() if not declared.endswith("*"))
+        named = {p: numbers[p] for p in sizes_of if _is_small(numbers.get(p, ""))}
         sizes = f"enum {{ {', '.join(f'{p} = {number}' for p, number in named.items())} }};"
         handed = ", ".join(p if p in named else numbers.get(p, p) for p in parameters)
         lines = [_wrapped(sizes, 2)] if named else []
