@@ -113,17 +113,21 @@ def test_candidates_of_other_samples_are_refused() -> None:
         judged(squares(1, 10, 0), squares(1, 9, 0), squares(1, 10, 0))
 
 
+def drawn(columns: int, seed: int) -> Tensor:
+    return torch.randn(90, columns, generator=torch.Generator().manual_seed(seed))
+
+
 @pytest.mark.parametrize(
     ("task", "output", "target"),
     [
-        (Regression, torch.randn(90, 2), torch.randn(90, 2)),
-        (Classification, torch.randn(90, 3).softmax(1), torch.arange(90) % 3),
-        (Reconstruction, torch.randn(90, 4), (torch.arange(90) % 3 == 0).long()),
+        (Regression, drawn(2, 1), drawn(2, 2)),
+        (Classification, drawn(3, 3).softmax(1), torch.arange(90) % 3),
+        (Reconstruction, drawn(4, 4), (torch.arange(90) % 3 == 0).long()),
     ],
 )
 def test_contributions_have_the_figures_as_means(task: Any, output: Tensor, target: Tensor) -> None:
     """And a figure without one sample changes as that sample's contribution says."""
-    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    x = drawn(4, 0)
     figures, found = (getattr(task, name)(None, x, output, target) for name in ("metrics", "contributions"))
     assert set(task.columns) <= set(found) <= set(figures)
     for name, values in found.items():
