@@ -28,7 +28,7 @@ def fitted(terms: Sequence[Mapping[str, float]], counted: Sequence[float], floor
     lengths = np.linalg.norm(matrix, axis=0)
     factors = _not_negative(matrix / lengths, target) / lengths
     errors = np.abs(matrix @ factors - target)
-    kept = {name: float(f"{factor:.5g}") for name, factor in zip(names, factors, strict=True)}
+    kept = {name: float(f"{factor:.5g}") if factor > 1e-9 else 0.0 for name, factor in zip(names, factors, strict=True)}
     return Fit(kept, len(counted), round(float(errors.max()), 4), round(float(np.median(errors)), 4))
 
 
