@@ -41,8 +41,7 @@ def inference(facts: Facts) -> tuple[str, str] | None:
         return "not counted", f"{measured['board']}: {measured['absent']}"
     about = f"{measured['board']}, plain C"
     if measured["milliseconds"] is not None:
-        counted = f"{measured['unit']} of {measured['machine']} at {measured['clock_hz'] / 1e6:g} MHz"
-        about += f": {time_in_words(measured)}, {counted}; {measured['assumptions']}"
+        about += f": {time_in_words(measured)}; {measured['assumptions']}"
     return f"{shown(round(measured['median']))} {measured['unit']}{cycles_in_words(measured)}", about
 
 
