@@ -5,8 +5,9 @@ The first byte of an input says whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from export.c.source import c_source
 from export.graph.ir import Graph
 from firmware.emulation import MACHINES, DidNotBuild, EmulationFailure, Machine, Options, available, replay
 
-__all__ = ["AMPLE", "ROOM", "Case", "Part", "failures", "outcomes", "part_of"]
+__all__ = ["AMPLE", "ROOM", "Case", "Part", "batches", "failures", "outcomes", "part_of"]
 
 #: Bytes of RAM and of constants that the networks of one program may take, where the machine is small.
 ROOM = {"atmega328p": (900, 5_000), "cortex_m0": (8_000, 100_000)}
@@ -25,6 +26,7 @@ AMPLE = (100_000, 200_000)
 #: What the linker or the replay says of a program that is larger than the machine.
 TOO_LARGE = ("is not within region", "will not fit in region", "overflowed by", "overwrites data")
 
+T = TypeVar("T")
 #: A network, the codes of its inputs ``[N, ...]`` and of its outputs.
 Case = tuple[CNetwork, Sequence[np.ndarray], Sequence[np.ndarray]]
 
@@ -131,21 +133,27 @@ def failures(machine: str, cases: Mapping[str, Case], optimize: str = "") -> dic
     if reason is not None:
         pytest.skip(reason)
     parts = [part_of(f"net_{index}", case) for index, case in enumerate(cases.values())]
-    found = [said for few in _programs(parts, machine) for said in outcomes(few, MACHINES[machine], optimize)]
+    found = [
+        said
+        for few in batches(parts, machine, lambda part: part.room)
+        for said in outcomes(few, MACHINES[machine], optimize)
+    ]
     assert len(found) == len(cases) > 0
     return {label: said for label, said in zip(cases, found, strict=True) if said != "exact"}
 
 
-def _programs(parts: Iterable[Part], machine: str) -> Iterator[list[Part]]:
-    """As many parts for one program each time as a machine holds."""
-    batch, used = list[Part](), (0, 0)
-    for part in parts:
-        total = (used[0] + part.room[0], used[1] + part.room[1])
-        # The first byte of an input counts to 127.
-        if batch and (len(batch) == 100 or any(a > b for a, b in zip(total, ROOM.get(machine, AMPLE), strict=True))):
+def batches(
+    networks: Iterable[T], machine: str, room: Callable[[T], tuple[int, int]], most: int = 100
+) -> Iterator[list[T]]:
+    """As many networks for one program each time as a machine holds, at most 127: the first byte of an input counts."""
+    batch, used = list[T](), (0, 0)
+    for network in networks:
+        needed = room(network)
+        total = (used[0] + needed[0], used[1] + needed[1])
+        if batch and (len(batch) == most or any(a > b for a, b in zip(total, ROOM.get(machine, AMPLE), strict=True))):
             yield batch
-            batch, total = [], part.room
-        batch.append(part)
+            batch, total = [], needed
+        batch.append(network)
         used = total
     if batch:
         yield batch

@@ -116,20 +116,9 @@ def made(program: Program, name: str, machine: Machine, speed: bool) -> Made | N
 def batches(programs: Iterator[Program], machine: Machine, speed: bool) -> Iterator[list[Made]]:
     """Networks for one program each time, in the order of ``programs``, without those that can't fit the machine."""
     most = ROOM.get(machine.name, AMPLE)
-    batch: list[Made] = []
-    used = (0, 0)
-    for program in programs:
-        one = made(program, f"net_{len(batch)}", machine, speed)
-        if one is None or any(a > b for a, b in zip(one.part.room, most, strict=True)):
-            continue
-        total = (used[0] + one.part.room[0], used[1] + one.part.room[1])
-        if batch and (len(batch) == 17 or any(a > b for a, b in zip(total, most, strict=True))):
-            yield batch
-            one = made(program, "net_0", machine, speed)
-            assert one is not None
-            batch, total = [], one.part.room
-        batch.append(one)
-        used = total
+    found = (made(program, f"net_{index}", machine, speed) for index, program in enumerate(programs))
+    fitting = (one for one in found if one and all(a <= b for a, b in zip(one.part.room, most, strict=True)))
+    return shared_programs.batches(fitting, machine.name, lambda one: one.part.room, 17)
 
 
 def outcomes(batch: Sequence[Made], machine: Machine) -> list[str]:

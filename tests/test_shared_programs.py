@@ -8,7 +8,7 @@ import pytest
 from export.c.network import c_network
 from export.rows import reference_outputs, runtime_arrays, sample_graph
 from qtorch.ops import ROWS
-from tests.shared_programs import AMPLE, Case, _programs, failures, part_of
+from tests.shared_programs import AMPLE, Case, batches, failures, part_of
 
 
 def case(op: str) -> Case:
@@ -38,7 +38,7 @@ def test_what_is_wrong_is_named(machine: str) -> None:
 
 def test_a_program_holds_what_there_is_room_for() -> None:
     part = part_of("net_0", case("relu"))
-    batches = list(_programs([part] * 301, "cortex_m4"))
-    assert sum(map(len, batches)) == 301
-    assert all(len(batch) <= 100 and len(batch) * part.room[0] <= AMPLE[0] for batch in batches)
-    assert len(list(_programs([part] * 40, "atmega328p"))) > 1
+    programs = list(batches([part] * 301, "cortex_m4", lambda each: each.room))
+    assert sum(map(len, programs)) == 301
+    assert all(len(batch) <= 100 and len(batch) * part.room[0] <= AMPLE[0] for batch in programs)
+    assert len(list(batches([part] * 40, "atmega328p", lambda each: each.room))) > 1

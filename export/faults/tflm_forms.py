@@ -22,6 +22,10 @@ UNSET_PADDING = "space_to_batch_unset_padding"
 OPEN_BATCH = "space_to_batch_open_batch"
 #: What the newest TFLite Micro computes otherwise from run to run, and the written file has another form for.
 BY_CHANCE = frozenset({UNSET_PADDING, OPEN_BATCH})
+_WRITTEN_AGAIN = (
+    "write the file again by qtorch compile --tflite, where it, a convolution and BATCH_TO_SPACE_ND are one dilated "
+    "convolution, and ship that"
+)
 
 _CHECKED, _PER_CHANNEL = date(2024, 5, 28), date(2024, 9, 27)
 _PER_TENSOR = "write the layer with one weight scale, or as a 1x1 CONV_2D, which is per channel everywhere"
@@ -150,8 +154,7 @@ FORM_FAULTS: tuple[Fault, ...] = (
         operators=("SPACE_TO_BATCH_ND",),
         holds=_open_batch,
         effect="other codes",
-        remedy="write the file again by qtorch compile --tflite, where it, a convolution and BATCH_TO_SPACE_ND are one "
-        "dilated convolution, and ship that; or convert the network again with a batch of 1",
+        remedy=f"{_WRITTEN_AGAIN}; or convert the network again with a batch of 1",
         source="tflite-micro, space_to_batch_nd.cc: shapes are those of the file, which has 1 where a size was left "
         "open; what the other pictures would be written to keeps what lay there",
         sure="run",
@@ -162,8 +165,7 @@ FORM_FAULTS: tuple[Fault, ...] = (
         operators=("SPACE_TO_BATCH_ND",),
         holds=_unset_padding,
         effect="other codes",
-        remedy="write the file again by qtorch compile --tflite, where it, a convolution and BATCH_TO_SPACE_ND are one "
-        "dilated convolution, and ship that; or pad with PAD before it",
+        remedy=f"{_WRITTEN_AGAIN}; or pad with PAD before it",
         source="tflite-micro, space_to_batch_nd.cc: SpaceToBatchParams are allocated and never written, so that "
         "output_offset is whatever lies there",
         sure="run",
