@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils.flop_counter import FlopCounterMode
 
 import qtorch
 from export.graph.build import integer_graph
@@ -322,3 +323,22 @@ def test_another_buffer_of_which_a_constant_was_computed_is_refused() -> None:
     changed["places"] += 1
     with pytest.raises(BadCheckpoint, match="'places' in the state dict"):
         qat.load_state_dict(changed)
+
+
+def test_operations_can_be_counted_without_gradients() -> None:
+    """As Lightning's summary of a model does, where an expression is a view of a parameter."""
+
+    class Transposed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.weight
+
+    qat = qtorch.prepare(Transposed(), torch.zeros(1, 4))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        qat(torch.zeros(2, 4))
+    assert counter.get_total_flops() == 2 * 2 * 4 * 3
+    qat(torch.ones(2, 4)).sum().backward()
+    assert torch.equal(qat.weight.grad, torch.full((4, 3), 2.0))

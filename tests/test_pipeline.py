@@ -263,7 +263,7 @@ def test_sine_is_checked_on_every_input(tmp_path: Path) -> None:
 
 
 def test_a_range_that_training_outgrows_is_reported(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="saturated range: .* outside"):
+    with pytest.warns(UserWarning, match=r"saturated range: .* outside.*Remedy: .*qat\.margin"):
         run_fuel("--out", tmp_path / "o", "--qat.margin", 0, "--model.qat_learning_rate", 0.3)
 
 

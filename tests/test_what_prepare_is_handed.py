@@ -39,6 +39,8 @@ def test_an_example_of_another_type_is_one_of_float32(dtype: torch.dtype) -> Non
         (lambda: (layers(), X.to(torch.complex64)), "complex"),
         (lambda: (nn.Linear(6, 2), torch.zeros(6)), r"example_input: expected a batch.*unsqueeze\(0\)"),
         (lambda: (nn.Sequential(nn.Linear(6, 0)), X), r"at least one number, got shape \(0, 6\)"),
+        (lambda: ("net.pt", X), r"network: expected a torch\.nn\.Module, got 'net\.pt'.*weights are loaded into"),
+        (lambda: (torch.relu, X), r"expected a torch\.nn\.Module, got <built-in"),
         (lambda: (torch.jit.trace(layers().eval(), X), X), "expected a module of Python, got TopLevelTracedModule"),
     ],
 )

@@ -23,6 +23,8 @@ from export.tflite.writer import write_tflite
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import AccumulatorOverflow, BadInput, NotFinite, ParityError
 from qtorch.network import routes
+from qtorch.network.calibration import Saturation
+from qtorch.network.training_check import outgrown
 from qtorch.ops.quantize import FURTHEST, far_values
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -224,3 +226,14 @@ def test_a_sum_that_overflows_is_refused_in_words() -> None:
         qat.get_parameter("0.weight").fill_(1.0)
     with pytest.raises(AccumulatorOverflow, match="accumulator: expected int32 values"):
         qat(torch.full((1, 70000), 1.0) * x.max())
+
+
+def test_of_many_ranges_that_are_left_the_worst_is_named() -> None:
+    def left(name: str, share: float, nan: float = 0.0) -> Saturation:
+        return Saturation(name, share, (-2.0, 3.0), (-1.0, 1.0), nan)
+
+    said = outgrown([left("a", 0.001), left("b", 0.25), left("c", 1e-6)], "widen it")
+    assert said.startswith("saturated range: b: 25.00% of the values lie outside [-1, 1]; seen [-2, 3]; of 2 other")
+    assert said.endswith("fewer. Remedy: widen it")
+    assert "less than 0.01%" in outgrown([left("c", 1e-6)], "")
+    assert "a: 0.10%" in outgrown([left("b", 0.25), left("a", 0.001, 0.001)], "")

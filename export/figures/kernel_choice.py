@@ -16,6 +16,8 @@ def kernels_in_words(c: Mapping[str, Any]) -> str:
     >>> both = {"layers": [layer, other], "flash_bytes": 33_956, "least_bytes": 32_818, "budget_bytes": 36_099}
     >>> kernels_in_words({"kernels": both})
     'faster kernels for 1 of 2 layers: 1,138 bytes of flash more of 3,281 allowed, 37 % of their work less, as counted'
+    >>> kernels_in_words({"kernels": both | {"flash_bytes": 32_669}})
+    'faster kernels for 1 of 2 layers: 149 bytes of flash less, 37 % of their work less, as counted'
     """
     found = c.get("kernels")
     if not found:
@@ -28,7 +30,8 @@ def kernels_in_words(c: Mapping[str, Any]) -> str:
     if not faster:
         return f"the smallest kernels, though {len(layers)} {'layer has' if len(layers) == 1 else 'layers have'} others"
     less = f"{100 * saved / before:.0f} % of their work less, as counted"
-    return f"faster kernels for {faster} of {len(layers)} layers: {more:,} bytes of flash more{allowed}, {less}"
+    flash = f"{more:,} bytes of flash more{allowed}" if more > 0 else f"{-more:,} bytes of flash less"
+    return f"faster kernels for {faster} of {len(layers)} layers: {flash}, {less}"
 
 
 def rows_of_kernels(c: Mapping[str, Any]) -> list[list[str]]:

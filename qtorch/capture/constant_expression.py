@@ -88,12 +88,13 @@ class ConstantExpression(nn.Module):
             self.shape: torch.Size = self().shape
 
     def forward(self) -> Tensor:
-        """The tensor, with gradients to the parameters."""
+        """The tensor, with gradients to the parameters where they are asked for."""
         results: list[Any] = []
         for step in self.steps:
             results.append(step.of(results))
         tensor: Tensor = results[-1]
-        return tensor
+        # A view of a parameter says that it has a gradient even there, and who counts operations asks for its node.
+        return tensor if torch.is_grad_enabled() else tensor.detach()
 
     def dim(self) -> int:
         """How many axes the tensor has."""

@@ -43,7 +43,7 @@ from qtorch.network.calibration import (
 from qtorch.network.described_ops import require_same_ops
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork, is_calibration
-from qtorch.network.training_check import follow, require_held, require_moved, snapshot
+from qtorch.network.training_check import follow, outgrown, require_held, require_moved, snapshot
 from qtorch.preparation.prepare import prepare
 
 __all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
@@ -356,8 +356,9 @@ class QuantizationAwareTraining(pl.Callback):
         self._lap("qat")
         with quiet_beside(trainer), closing(training_inputs(trainer, pl_module)) as inputs:
             saturated = saturation(network, inputs)
-        for tensor in saturated:
-            rank_zero_warn(f"saturated range: {tensor}", category=UserWarning)
+        if saturated:
+            remedy = "qat.margin 0.2, or ranges that follow (qat.freeze_observers 0.9) or are learned (qat.scales lsq)"
+            rank_zero_warn(outgrown(saturated, remedy), category=UserWarning)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

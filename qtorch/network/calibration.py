@@ -271,12 +271,17 @@ class Saturation:
 
     def __str__(self) -> str:
         if self.not_numbers == self.share:
-            return f"{self.name}: {self.not_numbers:.2%} of the values are NaN"
-        also = f"; {self.not_numbers:.2%} are NaN" if self.not_numbers else ""
+            return f"{self.name}: {_percent(self.not_numbers)} of the values are NaN"
+        also = f"; {_percent(self.not_numbers)} are NaN" if self.not_numbers else ""
         return (
-            f"{self.name}: {self.share:.2%} of the values lie outside "
+            f"{self.name}: {_percent(self.share)} of the values lie outside "
             f"[{self.covered[0]:.4g}, {self.covered[1]:.4g}]; seen [{self.needed[0]:.4g}, {self.needed[1]:.4g}]{also}"
         )
+
+
+def _percent(share: float) -> str:
+    """In words, in which what is there is not nothing."""
+    return f"{share:.2%}" if share >= 0.00005 else "less than 0.01%"
 
 
 class _Watch:

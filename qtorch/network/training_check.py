@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from qtorch.errors import BadConfiguration
-from qtorch.network.calibration import batch_normalized, quantizers, saturation
+from qtorch.network.calibration import Saturation, batch_normalized, quantizers, saturation
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import is_calibration
 
@@ -21,6 +21,7 @@ __all__ = [
     "checked_training",
     "follow",
     "held_parameters",
+    "outgrown",
     "require_held",
     "require_moved",
     "said_of_training",
@@ -146,6 +147,18 @@ def said_of_training(net: nn.Module) -> list[str]:
     return said
 
 
+def outgrown(saturated: Sequence[Saturation], remedy: str) -> str:
+    """The words of a warning: which range most values leave, or are NaN in, of how many, and what to do.
+
+    Args:
+        saturated: at least one.
+        remedy: where none is NaN.
+    """
+    worst, *others = sorted(saturated, key=lambda each: (each.not_numbers, each.share), reverse=True)
+    fewer = f"; of {len(others)} other tensors fewer" if others else ""
+    return f"saturated range: {worst}{fewer}. Remedy: {_TO_BE_RID_OF_NAN if worst.not_numbers else remedy}"
+
+
 @contextmanager
 def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     """A block that trains ``net``, in a loop of one's own: refused if what it trains is something else.
@@ -168,8 +181,8 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
         BadConfiguration: the optimizers hold no parameter of ``net``; or, at the end, none has moved.
 
     Warns:
-        UserWarning: of every range that the last batch saturates; and of batch norms that normalized by the batch in
-            quantized training and were not frozen for its last part.
+        UserWarning: of the range that the last batch saturates most, with how many others it does; and of batch norms
+            that normalized by the batch in quantized training and were not frozen for its last part.
     """
     follow(net, optimizers)
     require_held(net, optimizers, "the optimizer")
@@ -187,9 +200,8 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
         hook.remove()
     ranges = quantizers(net).values()
     saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
-    for tensor in saturated:
-        remedy = _TO_BE_RID_OF_NAN if tensor.not_numbers else _TO_HOLD_WHAT_GREW
-        warnings.warn(f"saturated range: {tensor}. Remedy: {remedy}", UserWarning, stacklevel=3)
+    if saturated:
+        warnings.warn(outgrown(saturated, _TO_HOLD_WHAT_GREW), UserWarning, stacklevel=3)
     normalized = batch_normalized(net)
     if normalized:
         warnings.warn(by_the_batch(normalized), UserWarning, stacklevel=3)

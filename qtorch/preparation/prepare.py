@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from qtorch.bounds import shown
 from qtorch.capture.capture import capture_of
 from qtorch.config import QuantizationConfig, require_config
 from qtorch.errors import BadConfiguration, NotFinite
@@ -129,9 +130,17 @@ def unwrapped(net: nn.Module) -> nn.Module:
     """The module that was compiled, or wrapped for several devices; ``net`` itself where it was not.
 
     Raises:
-        BadConfiguration: it was scripted, so that nothing is left of its layers.
+        BadConfiguration: it is none; or it was scripted, so that nothing is left of its layers.
     """
     while True:
+        if not isinstance(net, nn.Module):
+            raise BadConfiguration(
+                where="network",
+                expected="a torch.nn.Module",
+                got=shown(net),
+                remedy="pass the module itself: of a file the network that its weights are loaded into, of a function "
+                "one whose forward it is",
+            )
         if isinstance(net, torch.jit.ScriptModule):
             raise BadConfiguration(
                 where="prepare",
