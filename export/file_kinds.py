@@ -40,7 +40,7 @@ _KERAS = (
     "convert it: tf.lite.TFLiteConverter.from_keras_model, with a representative_dataset and "
     "OpsSet.TFLITE_BUILTINS_INT8 for an integer model"
 )
-_TORCH = "qtorch quantize --model FILE makes an integer model of a network of PyTorch"
+_TORCH = "qtorch quantize NET.pt --data DATA --out DIR makes an integer model of what torch.save wrote of a network"
 _AGAIN = "download the file itself: of a page in a browser, its raw form"
 
 KINDS = {
@@ -64,7 +64,10 @@ KINDS = {
         FileKind("torchscript", "a TorchScript archive, in which layers are compiled", _TORCH),
         FileKind("exported", "a program of torch.export (.pt2), in which layers are taken apart", _TORCH),
         FileKind("npz", "arrays of NumPy, which are data", "pass the model"),
-        FileKind("torch", "what torch.save or Lightning wrote", _TORCH),
+        FileKind(
+            "torch", "what torch.save or Lightning wrote",
+            f"{_TORCH}; qtorch export CHECKPOINT --out DIR of a checkpoint of qtorch's own training",
+        ),
         FileKind("safetensors", "weights in SafeTensors' form", _TORCH),
         FileKind("pickle", "a pickle that torch.save did not write", "pass a .tflite model"),
         FileKind("zip", "a zip archive", "unpack it, and pass the .tflite file in it"),

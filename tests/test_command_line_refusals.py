@@ -15,13 +15,16 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from export.__main__ import main as export_main
 from export.graph.build import integer_graph
 from export.pipeline import main
+from export.rows import sample_graph
 from export.tflite.writer import write_tflite
 from qtorch.errors import BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.cli import run_command, subcommand
 from qtorch.lightning.command_line.refusals import refusal_of, require_options
+from qtorch.ops import ROWS
 from recipes.sine_qat.data import SineData
 from recipes.sine_qat.model import Sine
 from tests.small_task import SmallData, SmallModule, small_trainer
@@ -227,3 +230,13 @@ def test_a_reader_that_has_gone(arguments: list[str], tmp_path: Path, network: A
     assert found.returncode == 141
     assert "Traceback" not in found.stderr
     assert "BrokenPipe" not in found.stderr
+
+
+def test_options_of_compile_are_called_what_it_calls_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = ROWS["fully_connected"]
+    (tmp_path / "m.tflite").write_bytes(write_tflite(sample_graph(row, next(iter(row.samples())))))
+    few = ["--target", "uno", "--flash", "9", "--samples", "1"]
+    assert export_main(["compile", str(tmp_path / "m.tflite"), "--out", str(tmp_path / "out"), *few]) == 2
+    said = capsys.readouterr().err
+    assert "error: --flash: expected at most 9 bytes" in said
+    assert "export." not in said

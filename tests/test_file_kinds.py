@@ -71,6 +71,7 @@ FILES = {
 def test_there_is_one_of_each() -> None:
     assert set(FILES) == set(KINDS)
     assert kind_of(saved(_use_new_zipfile_serialization=False)) == KINDS["torch"]
+    assert "qtorch quantize NET.pt --data DATA" in KINDS["torch"].as_model
     assert kind_of(bytes(range(1, 60))) is None
     assert kind_of(zipped("model.tflite")[:-10]) == KINDS["zip"]
 

@@ -242,6 +242,7 @@ def test_nothing_is_abbreviated(words: str, meant: str, capsys: pytest.CaptureFi
         ("fit --config run.yaml extra", "'extra'"),
         ("summary a b", "'b'"),
         ("fit", "--model"),
+        ("fit --config absent.yaml", "absent.yaml', which is not there. Remedy: check the path"),
         ("profile x.tflite --board unoo", "Remedy: --board uno"),
     ],
 )

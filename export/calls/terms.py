@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import fields
 
 from export.bundle.arguments import as_arguments
 from qtorch.errors import BadInput
 
-__all__ = ["in_arguments", "in_terms_of", "on_a_command_line"]
+__all__ = ["in_arguments", "in_options_of", "in_terms_of", "on_a_command_line"]
 
 #: Whoever asks is a command, whose options have the names that errors say.
 _COMMAND = ContextVar("_COMMAND", default=False)
@@ -35,6 +36,24 @@ def in_arguments() -> Iterator[None]:
         said = error.where, error.expected, error.got, error.remedy
         where, expected, got, remedy = map(as_arguments, said)
         if _COMMAND.get() or (where, expected, got, remedy) == said:
+            raise
+        raise type(error)(where=where, expected=expected, got=got, remedy=remedy) from error
+
+
+@contextmanager
+def in_options_of(command: type) -> Iterator[None]:
+    """Errors over an export's options, as a command writes them that has them without ``export.``.
+
+    Args:
+        command: a dataclass; its fields are the command's options.
+    """
+    named = re.compile(rf"(?:--)?\bexport\.({'|'.join(each.name for each in fields(command))})(?![.\w])")
+    try:
+        yield
+    except BadInput as error:
+        said = error.where, error.expected, error.got, error.remedy
+        where, expected, got, remedy = (named.sub(r"--\1", words) for words in said)
+        if (where, expected, got, remedy) == said:
             raise
         raise type(error)(where=where, expected=expected, got=got, remedy=remedy) from error
 

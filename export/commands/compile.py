@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from export.boards import BOARDS, Board, board
 from export.bundle.folder import probe_folders, temporary_files, write_bundle
 from export.c_language.names import c_identifier
+from export.calls.terms import in_options_of
 from export.command_line.reader import FOLDER, POSITIONAL, POSITIVE, read_options
 from export.commands.compile_page import compile_page
 from export.commands.summary import read_model
@@ -107,7 +108,7 @@ def compile_command(arguments: Sequence[str]) -> None:
         return
     data = read_model(options.model)
     given = None if options.inputs is None else data_in(options.inputs)
-    with in_lines(), temporary_files():
+    with in_options_of(CompileOptions), in_lines(), temporary_files():
         compiled = compile_file(data, request, given, str(options.inputs))
         kept = write_bundle(compiled, options.out, project)
     show(compile_page(compiled, request, options.out, project, kept))

@@ -60,8 +60,8 @@ def lint_command(arguments: Sequence[str]) -> None:
             where="--target",
             expected="a board that runs TFLite Micro",
             got=f"{target.name}, on which it does not",
-            remedy="choose another; what runs there is plain C, which qtorch export CHECKPOINT --out DIR "
-            f"--export.c --export.target {target.name} writes",
+            remedy=f"choose another; what runs there is plain C, which qtorch compile {options.model} --out DIR "
+            f"--target {target.name} writes",
         )
     chosen = edition(options.tflm or target.edition, "--tflm")
     model, where = read_model(options.model), str(options.model)

@@ -23,6 +23,7 @@ _PLACE = re.compile(r"[Uu]nrecognized arguments?: ([^-]\S*)")
 _REQUIRED = re.compile(r"arguments are required: ([\w.]+)")
 _TYPED = re.compile(r"Subtypes: \[((?:<class '[\w.]+'>(?:, )?)+)\].*Given value: ([^\n]*)", re.DOTALL)
 _ONE_TYPE = re.compile(r"Expected a <class '(\w+)'>\. Got value: ([^\n]*)")
+_NO_FILE = re.compile(r"(?:File|Path) does not exist: ('[^']*')")
 _ARGUMENT = re.compile(r"Option '([\w.]+)' is not accepted")
 #: What the reader of options puts before the name of a subcommand's option.
 _GROUPING = ("fit", "validate", "test", "predict")
@@ -51,6 +52,8 @@ def in_a_line(message: str, options: Collection[str]) -> str:
             f"--{key}: expected words, got true or false, as which YAML reads yes, no, on and off without quotes. "
             f'Remedy: put each word in quotes, --{key} \'["yes", "no"]\''
         )
+    if absent := _NO_FILE.search(message):
+        return f"--{key}: expected the name of a file, got {absent[1]}, which is not there. Remedy: check the path"
     if unknown := _UNKNOWN.search(message):
         return no_option(unknown[1], options)
     if missing := _NO_VALUE.search(message):
