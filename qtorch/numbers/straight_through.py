@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from qtorch.numbers.functional import (
+    hold_few,
     round_few_half_away_,
     round_half_away,
     round_half_away_,
@@ -289,7 +290,9 @@ def round_and_hold(
             return whole_steps(real).clamp_(ends.low, ends.high)
         whole = real if overwrite else real.clone()
         if whole.is_cpu and type(whole) is Tensor and whole.numel() <= _FEW and not ends.moving:
-            round_few_half_away_(whole.detach().numpy(), ends.low, ends.high)
+            array = whole.detach().numpy()
+            round_few_half_away_(array)
+            hold_few(array, ends.low, ends.high, out=array)
             return whole
         return round_half_away_(whole).clamp_(ends.low, ends.high)
     kind, log_scale, share, zero, axis = learned or ("", None, 0.0, None, None)
