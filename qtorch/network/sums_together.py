@@ -132,6 +132,8 @@ class Together:
             products = constants.largest_products
             learned = _learned(layer, held) if isinstance(figures, LinearFigures) else None
             layers.append(_Layer(constants, constants.channel_axis, figures, products, roles, learned))
+        self._all: list[LinearFigures | SumFigures | None] = [each.figures for each in layers]
+        self._any_learned = any(each.learned is not None for each in layers)
         largest = max(each.products for each in layers)
         # Of the biases' codes: as long as they are no longer than this, no sum asks for more than a look at all.
         self._room = max(ANY_FACTOR[31] - largest, 0.0) ** 2 * (1 - 2.0**-20)
@@ -160,10 +162,12 @@ class Together:
         layers = self._read(tuple([each.measured for each in self._grids]), "layers", self._prepare)
         if not self._work_out(layers):
             return [None] * len(layers)
-        figures: list[LinearFigures | SumFigures | None] = [
-            each.figures if each.learned is None else _with_learned(each.figures, each.learned, layer, *steps)
-            for each, layer, *steps in zip(layers, self.layers, *self._steps, strict=True)
-        ]
+        figures = self._all
+        if self._any_learned:
+            figures = [
+                each.figures if each.learned is None else _with_learned(each.figures, each.learned, layer, *steps)
+                for each, layer, *steps in zip(layers, self.layers, *self._steps, strict=True)
+            ]
         if self._length < self._room:
             return figures
         biases = np.maximum.reduceat(np.abs(self._bias), self._places).tolist()

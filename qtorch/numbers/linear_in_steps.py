@@ -154,8 +154,10 @@ class _LinearsInSteps(torch.autograd.Function):
             steps *= scale
             if outside is not None:
                 error = np.where(outside, steps, steps - weight)
-            before, held = held, hold_few(whole, low, high)
-            ctx.kept.append((before, _Weight(steps, outside, error), _Held(held, whole, real)))
+            before, held = held, np.minimum(whole, high)
+            np.maximum(held, low, out=held)
+            # No tuples with names: they take as long to make as a pass over few numbers.
+            ctx.kept.append((before, (steps, outside, error), (held, whole, real)))
         return torch.from_numpy(held if reals is None else np.multiply(held, reals.output))
 
     @staticmethod
@@ -174,12 +176,17 @@ class _LinearsInSteps(torch.autograd.Function):
                 after = np.multiply(after, reals.output)
             further = of_x or any(needed[:_OF_INPUT])
             for index in reversed(range(len(ctx.kept))):
-                (before, weight, output), figures = ctx.kept[index], ctx.figures[index]
-                place, learned = _OF_INPUT + _OF_LAYER * index, figures.learned or _MEASURED
+                (before, (rounded, outside, error), output), figures = ctx.kept[index], ctx.figures[index]
+                place, learned = _OF_INPUT + _OF_LAYER * index, figures.learned
                 of_weight, of_bias, of_scale, *of_output = needed[place : place + _OF_LAYER]
-                inside = np.where(output.inside(learned.rectifies), after, _NOTHING)
-                if learned.kind:
-                    of_grid = output.of_grid(learned.kind, learned.share, after, inside, of_output)
+                if learned is None or not learned.kind:
+                    held, whole, _ = output
+                    # What saturates has no gradient.
+                    inside = np.where(held == whole, after, _NOTHING)
+                else:
+                    result = _Held(*output)
+                    inside = np.where(result.inside(learned.rectifies), after, _NOTHING)
+                    of_grid = result.of_grid(learned.kind, learned.share, after, inside, of_output)
                     grads[place + 3 : place + _OF_LAYER] = of_grid
                 inside *= figures.ratio
                 if of_bias:
@@ -188,17 +195,20 @@ class _LinearsInSteps(torch.autograd.Function):
                     grads[place + 1] = bias
                 if of_weight or of_scale:
                     change = inside.T.dot(before)
-                    if of_scale:
-                        grads[place + 2] = np.einsum("ij,ij->i", change, weight.error) * learned.of_weight
-                    if weight.outside is not None:
-                        change[weight.outside] = 0
+                    if learned is not None and of_scale:
+                        grads[place + 2] = np.einsum("ij,ij->i", change, error) * learned.of_weight
+                    if outside is not None:
+                        change[outside] = 0
                     grads[place] = change if of_weight else None
                 if index or further:
-                    after = inside.dot(weight.rounded)
+                    after = inside.dot(rounded)
             if reals is not None and reals.kind:
                 inside = np.where(ctx.source.inside(False), after, _NOTHING)
                 grads[:_OF_INPUT] = ctx.source.of_grid(reals.kind, reals.share, after, inside, needed[:_OF_INPUT])
-        tensors = [None if each is None else torch.from_numpy(np.asarray(each, np.float32)) for each in grads]
+        tensors = [
+            None if each is None else torch.from_numpy(each if each.ndim else np.array(each, np.float32))
+            for each in grads
+        ]
         return torch.from_numpy(after) if of_x else None, None, None, *tensors
 
 
@@ -210,13 +220,14 @@ def _differentiable(ctx: Any, x: Tensor, grad: Tensor) -> tuple[Tensor | None, .
         if ctx.reals is not None and ctx.reals.kind:
             held = ctx.source
             y = held.straight(x, ctx.parameters[:_OF_INPUT], ctx.reals.kind, ctx.reals.share, held.inside(False))
-        for index, ((_, rounded, output), figures) in enumerate(zip(ctx.kept, ctx.figures, strict=True)):
+        for index, ((_, of_weight, of_output), figures) in enumerate(zip(ctx.kept, ctx.figures, strict=True)):
+            rounded, output = _Weight(*of_weight), _Held(*of_output)
             place, learned = _OF_INPUT + _OF_LAYER * index, figures.learned or _MEASURED
-            weight, bias, scale, *of_output = ctx.parameters[place : place + _OF_LAYER]
+            weight, bias, scale, *grid = ctx.parameters[place : place + _OF_LAYER]
             real = functional.linear(y, rounded.straight(weight, scale, learned.of_weight)) * float(figures.ratio)
             real = real if bias is None else real + bias * float(figures.ratio * figures.per_unit)
             inside = output.inside(learned.rectifies)
-            y = output.straight(real, of_output, learned.kind, learned.share, inside)
+            y = output.straight(real, grid, learned.kind, learned.share, inside)
         y = y if ctx.reals is None else y * float(ctx.reals.output)
         tensors = [each for each, needed in zip((x, *ctx.parameters), (of_x, *needs), strict=True) if needed]
         grads = iter(torch.autograd.grad(y, tensors, grad, create_graph=True, allow_unused=True))
