@@ -51,11 +51,14 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 X = torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
 
 
-def trained(build: Callable[[], nn.Module]) -> qtorch.QuantizedNetwork:
-    """A prepared network in quantized training."""
+def trained(build: Callable[[], nn.Module], **options: Any) -> qtorch.QuantizedNetwork:
+    """A prepared network in quantized training, of which something saturates where scales are learned."""
     torch.manual_seed(1)
-    qat = qtorch.prepare(build(), X[:1])
+    qat = qtorch.prepare(build(), X[:1], qtorch.QuantizationConfig(**options))
     qtorch.calibrate(qat, [X])
+    with torch.no_grad():
+        for name, each in qat.named_parameters():
+            each.add_({"log_scale": -0.3, "log_weight_scale": -0.1, "zero_share": 0.02}.get(name.split(".")[-1], 0.0))
     qtorch.set_mode(qat.train(), Mode.QUANTIZED)
     return qat
 
@@ -93,12 +96,21 @@ def penalty(qat: nn.Module, x: Tensor) -> Tensor:
     return slope.square().sum()
 
 
+#: Of a network each: something of its grids is learned.
+LEARNED: list[tuple[str, dict[str, Any]]] = [
+    ("four", {"scales": "lsq"}), ("six", {"scales": "lsq+", "weight_bits": 4}), ("a curve between", {"scales": "lsq+"}),
+    ("four", {"scales": "pact"}),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("loss", [plain, penalty])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_run_is_what_its_layers_are(name: str, loss: Callable[[nn.Module, Tensor], Tensor]) -> None:
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NETWORKS), *LEARNED], ids=str)
+def test_a_run_is_what_its_layers_are(
+    name: str, loss: Callable[[nn.Module, Tensor], Tensor], options: dict[str, Any]
+) -> None:
     if name == "branch" and loss is penalty:
         pytest.skip("its first output is one of two")
-    together, apart = trained(NETWORKS[name]), trained(NETWORKS[name])
+    together, apart = trained(NETWORKS[name], **options), trained(NETWORKS[name], **options)
     seen = observed(apart)
     for got, expected in zip(results(together, loss), results(apart, loss), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
@@ -107,9 +119,15 @@ def test_a_run_is_what_its_layers_are(name: str, loss: Callable[[nn.Module, Tens
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("four", [4]), ("one", [1]), ("a curve between", [2, 2]), ("branch", [1, 1, 3]), ("six", [2])]
-)
-def test_which_layers_are_computed_together(name: str, runs: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    ("name", "runs", "options"),
+    [
+        ("four", [4], {}), ("one", [1], {}), ("a curve between", [2, 2], {}), ("branch", [1, 1, 3], {}),
+        ("six", [2], {}), ("four", [4], {"scales": "lsq+"}), ("six", [1], {"scales": "lsq"}),
+    ],
+)  # fmt: skip
+def test_which_layers_are_computed_together(
+    name: str, runs: list[int], options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     counts: list[int] = []
 
     def counted(x: Tensor, parameters: Any, figures: Any, *reals: Any) -> Tensor:
@@ -118,7 +136,7 @@ def test_which_layers_are_computed_together(name: str, runs: list[int], monkeypa
 
     for module in (routes, perceptron_at_once):
         monkeypatch.setattr(module, "linears_in_steps", counted)
-    qat = trained(NETWORKS[name])
+    qat = trained(NETWORKS[name], **options)
     qat(X)
     assert sorted(counts) == sorted(runs)
     counts.clear()
@@ -179,10 +197,11 @@ def patched(qat: Any) -> None:
 CHANGES = {each.__name__: each for each in (moved, replaced, turned, other_grids, another_module, patched)}
 
 
+@pytest.mark.parametrize("options", [{}, {"scales": "lsq+"}], ids=str)
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_perceptron_computes_with_what_it_is_now(change: str) -> None:
+def test_a_perceptron_computes_with_what_it_is_now(change: str, options: dict[str, str]) -> None:
     """It is computed without calls of its modules, and of its parameters it remembers where they are."""
-    together, apart = trained(lambda: row(4, 6, 6, 3)), trained(lambda: row(4, 6, 6, 3))
+    together, apart = trained(lambda: row(4, 6, 6, 3), **options), trained(lambda: row(4, 6, 6, 3), **options)
     observed(apart)
     before = together(X)
     CHANGES[change](together)
@@ -219,9 +238,10 @@ def test_hooks_around_a_perceptron_are_called() -> None:
     assert seen == ["network", "network", "layer"]
 
 
-def test_two_calls_before_a_backward_pass_keep_their_own_numbers() -> None:
+@pytest.mark.parametrize("options", [{}, {"scales": "lsq+"}], ids=str)
+def test_two_calls_before_a_backward_pass_keep_their_own_numbers(options: dict[str, str]) -> None:
     """Figures are in memory that the second overwrites."""
-    together, apart = trained(NETWORKS["four"]), trained(NETWORKS["four"])
+    together, apart = trained(NETWORKS["four"], **options), trained(NETWORKS["four"], **options)
     observed(apart)
     for qat in (together, apart):
         first = qat(X)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
+from torch.func import functional_call
 
-__all__ = ["BatchNorm", "fold", "scaling"]
+__all__ = ["BatchNorm", "fold", "normalized_in_steps", "scaling"]
 
 #: Of whatever rank, synchronized between processes or not: what is called with images of three axes finds no row.
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -52,3 +54,19 @@ def fold(norm: BatchNorm, weight: Tensor, bias: Tensor | None, axis: int) -> dic
         "weight": weight * _along(factor, weight.dim(), axis),
         "bias": shift if norm.bias is None else shift + norm.bias,
     }
+
+
+def normalized_in_steps(norm: BatchNorm, y: Tensor, scale: Tensor) -> Tensor:
+    """What the norm makes of ``y``, in steps of ``scale``: what it is multiplied by in the end, those can be in."""
+    affine = {"weight": norm.weight / scale, "bias": norm.bias / scale}
+    if is_compiling():
+        called: Tensor = functional_call(norm, affine, (y,))
+        return called
+    # As that does it, whose look at the whole module takes a good part of the time that the norm does.
+    own = norm.__dict__["_parameters"]
+    norm.__dict__["_parameters"] = {**own, **affine}
+    try:
+        result: Tensor = norm(y)
+    finally:
+        norm.__dict__["_parameters"] = own
+    return result

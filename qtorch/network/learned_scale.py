@@ -19,11 +19,13 @@ class ScaleNow(NamedTuple):
         scale: float32 ``[]``, without gradient.
         free: whether it is what was learned, and not the smallest that there may be: bool, or bool ``[]``.
         number: the scale as a number, where those are read.
+        zero_point: a learned one, likewise.
     """
 
     scale: Tensor
     free: Any
     number: float | None = None
+    zero_point: int | None = None
 
 
 class LearnedScale:

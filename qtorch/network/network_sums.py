@@ -12,16 +12,13 @@ from torch import Tensor, fx
 from torch.compiler import is_compiling
 from torch.nn.modules import module as all_modules
 
-from qtorch.network.learned_scale import ScaleNow
+from qtorch.network.learned_scales import LearnedScales
 from qtorch.network.mode import Mode
 from qtorch.network.perceptron_at_once import Perceptron
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
-from qtorch.network.read_once import ReadOnce
 from qtorch.network.sum_constants import LinearRun
 from qtorch.network.sums_together import Together
-from qtorch.numbers.functional import exponential
-from qtorch.numbers.short_mantissa import nearest_short
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.surroundings import require_untransformed, without_values
 
@@ -38,9 +35,8 @@ class NetworkSums:
     def __init__(self, network: fx.GraphModule) -> None:
         modules = list(network.modules())
         self._ops = tuple(op for op in modules if isinstance(op, QuantizedOp) and op.has_weight)
-        grids = [(op, op.constants.weight_grid) for op in self._ops if op.constants.learned_scale is not None]
-        self._weights = [(op, grid) for op, grid in grids if grid is not None]
-        self._quantizers = tuple(each for each in modules if isinstance(each, Quantizer) and each.learned != "measured")
+        learning = [each for each in modules if isinstance(each, Quantizer) and each.learned != "measured"]
+        self._scales = LearnedScales(learning, [op for op in self._ops if op.constants.learned_scale is not None])
         self._input = next(each for each in modules if isinstance(each, Quantizer))
         self._next, self._runs = _followers(network), list[_Run]()
         self._perceptron, self._is_whole = Perceptron.of(network), False
@@ -48,7 +44,7 @@ class NetworkSums:
         self._hooks = [each._forward_pre_hooks for each in modules]
         self._hooks += [each._forward_hooks for each in modules if each is not network]
         self._hooks += [all_modules._global_forward_pre_hooks, all_modules._global_forward_hooks]
-        self._together, self._read = Together(()), ReadOnce()
+        self._together = Together(())
         #: Of each layer, whether it was taken; nothing where that is to be looked at.
         self._flags: list[bool] = []
         # Threads may call one network: an element for each call that is not over.
@@ -78,8 +74,8 @@ class NetworkSums:
         if any(map(without_values, inputs)):
             return None
         self._giver = get_ident()
-        if self._quantizers or self._weights:
-            self._give_scales()
+        if self._scales:
+            self._scales.give()
         if not self._layers_stay() and not self._look():
             return None
         figures = self._together.compute()
@@ -136,32 +132,7 @@ class NetworkSums:
         self._giver = None
         for op in self._ops:
             op.constants.figures = None
-        for quantizer in self._quantizers:
-            quantizer.learned_scale.now = None
-        for _, grid in self._weights:
-            grid.learned_now = None
-
-    @torch.no_grad()
-    def _give_scales(self) -> None:
-        logarithms = [each.log_scale for each in self._quantizers]
-        of_weights = [op.log_weight_scale for op, _ in self._weights]
-        if len({(each.dtype, each.device) for each in (*logarithms, *of_weights)}) > 1:
-            return
-        wanted = exponential(torch.cat([each.flatten() for each in (*logarithms, *of_weights)]))
-        count = len(logarithms)
-        if count:
-            smallest = tuple(each.smallest for each in self._quantizers)
-            short = nearest_short(wanted[:count])
-            scales = torch.maximum(short, self._read(smallest, "all", lambda: torch.stack(smallest)))
-            free = scales == short
-            # Nothing is read from another device.
-            numbers = scales.tolist() if scales.is_cpu else [None] * count
-            each_free = free.tolist() if scales.is_cpu else free.unbind()
-            for quantizer, *now in zip(self._quantizers, scales.unbind(), each_free, numbers, strict=True):
-                quantizer.learned_scale.now = ScaleNow(*now)
-        parts = wanted[count:].split([each.numel() for each in of_weights])
-        for (_, grid), part, logarithm in zip(self._weights, parts, of_weights, strict=True):
-            grid.learned_now = part.view(logarithm.shape)
+        self._scales.forget()
 
 
 class _Run(NamedTuple):

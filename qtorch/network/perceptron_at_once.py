@@ -16,6 +16,7 @@ from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.routes import sums_route
+from qtorch.network.sum_constants import linear_parameters
 from qtorch.numbers.linear_in_steps import RealEnds, linears_in_steps
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.surroundings import undisturbed
@@ -83,15 +84,13 @@ class Perceptron:
         if len(linear) < len(self.ops):
             return None
         if self._read is None or self._read[0] is not linear[0]:
-            self._read = linear[0], min(each.most for each in linear), self._read_ends()
+            self._read = linear[0], min(each.most for each in linear), self._read_ends(x.shape[1])
         _, most, ends = self._read
         if len(x) > most or x.shape[1] != linear[0].weight.shape[1]:
             return None
-        parameters: list[Tensor | None] = []
-        for op in self.ops:
-            folded = op.constants.folded()
-            parameters += folded["weight"], folded.get("bias")
-        return linears_in_steps(x, parameters, linear, ends)
+        parameters = [linear_parameters(op.constants) for op in self.ops]
+        learned = self._quantizer._parameters
+        return linears_in_steps(x, parameters, linear, ends, (learned.get("log_scale"), learned.get("zero_share")))
 
     def _calls_nothing_else(self) -> bool:
         """Whether a call of the modules would do nothing but what they compute in training, in numbers as they are."""
@@ -104,8 +103,14 @@ class Perceptron:
         if any(op.route is not sums_route for op in self.ops) or "forward" in network.__dict__:
             return False
         # In evaluation, what is no number is named.
-        return quantizer.mode is Mode.QUANTIZED and quantizer.training and quantizer.learned == "measured"
+        known = quantizer.learned == "measured" or quantizer.learned_scale.now is not None
+        return quantizer.mode is Mode.QUANTIZED and quantizer.training and known
 
-    def _read_ends(self) -> RealEnds:
-        ends, output = self._quantizer.ends(), self.ops[-1].output.step
-        return RealEnds(*(np.array(each, np.float32) for each in (self._quantizer.step, ends.low, ends.high, output)))
+    def _read_ends(self, width: int) -> RealEnds:
+        quantizer, ends = self._quantizer, self._quantizer.ends()
+        numbers = quantizer.step, ends.low, ends.high, self.ops[-1].output.step
+        source, low, high, output = (np.array(each, np.float32) for each in numbers)
+        now = quantizer.learned_scale.now
+        if now is None:
+            return RealEnds(source, low, high, output)
+        return RealEnds(source, low, high, output, quantizer.learned, quantizer.share(width, now.free))

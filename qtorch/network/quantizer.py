@@ -150,13 +150,14 @@ class Quantizer(nn.Module):
         return Grid(self.scale, self._zero_point_now(), self.dtype)
 
     def _zero_point_now(self) -> Tensor:
-        if not self._learns_zero or not self.calibrated:
+        if not self.learns_zero or not self.calibrated:
             return self.zero_point
         low, high = CODE_RANGE[self.dtype]
         return (self.zero_share.detach() * 256).round().clamp(low, high).to(torch.int32)
 
     @property
-    def _learns_zero(self) -> bool:
+    def learns_zero(self) -> bool:
+        """Whether the zero point is learned."""
         return "zero_share" in self._parameters
 
     @property
@@ -176,7 +177,7 @@ class Quantizer(nn.Module):
         if self.learned == "measured" or not self.calibrated or self.measured.is_meta:
             return False
         moved = float(self.log_scale.detach()) != logarithm(self.measured)
-        return moved or (self._learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)
+        return moved or (self.learns_zero and float(self.zero_share.detach()) != float(self.zero_point) / 256)
 
     def qparams(self, name: str = "") -> QParams:
         """The frozen record for export.
@@ -218,14 +219,13 @@ class Quantizer(nn.Module):
         self.zero_point.copy_(grid.zero_point)
         if self.learned != "measured":
             self.log_scale.fill_(logarithm(grid.scale))
-        if self._learns_zero:
+        if self.learns_zero:
             self.zero_share.fill_(float(grid.zero_point) / 256)
 
     @property
     def steps(self) -> tuple[int, int]:
         """Lowest and highest code less the zero point."""
-        low, high = CODE_RANGE[self.dtype]
-        known = self._left_behind
+        (low, high), known = CODE_RANGE[self.dtype], self._left_behind
         with unset_fake_temporarily():
             zero_point = int(self._zero_point_now()) if known is None else known.zero_point[0]
         return low - zero_point, high - zero_point
@@ -234,7 +234,7 @@ class Quantizer(nn.Module):
     def reach(self) -> int:
         """How far a code may lie from the zero point; of a zero point that is learned, at most."""
         low, high = CODE_RANGE[self.dtype]
-        if self._learns_zero or is_compiling():
+        if self.learns_zero or is_compiling():
             return high - low
         return self._read_once("reach", lambda: max(map(abs, self.steps)))
 
@@ -252,14 +252,17 @@ class Quantizer(nn.Module):
 
     def ends(self, activation: str = "none") -> Ends:
         """The lowest and highest step, of a fused activation where there is one."""
-        moves = self.follows or self._learns_zero or (activation == "relu6" and self.learned != "measured")
+        moves = self.follows or self.learns_zero or (activation == "relu6" and self.learned != "measured")
+        now = self.learned_scale.now
+        if now is not None and now.zero_point is not None and activation == "none":
+            low, high = (float(each - now.zero_point) for each in CODE_RANGE[self.dtype])
+            return Ends(low, high)
         if moves or is_compiling():
             return step_ends(activation, self.grid)
         return self._read_once(activation, lambda: self._read_ends(activation))
 
     def _read_ends(self, activation: str) -> Ends:
-        known = self._left_behind
-        grid = Grid(self.measured, self.zero_point, self.dtype) if known is None else known.grid
+        grid = self._left_behind.grid if self._left_behind else Grid(self.measured, self.zero_point, self.dtype)
         low, high, rectifies, caps = step_ends(activation, grid)
         return Ends(float(low), float(high), rectifies, bool(caps))
 
@@ -281,7 +284,9 @@ class Quantizer(nn.Module):
         """
         if self.of_indices:
             return as_indices(x, self.rows, self.training) if self.rows else x
-        if x.dtype is not torch.float32 and not self._keeps_type(x):
+        # A float layer's result under autocast stays what it is in the float network as it came.
+        halves = x.dtype in (torch.float16, torch.bfloat16) and self.mode is Mode.FLOAT and autocasts()
+        if x.dtype is not torch.float32 and not halves:
             x = in_float32(x)
         if self.mode is Mode.FLOAT:
             # Said to depend on what it does not: processes that average gradients need one of every parameter.
@@ -353,30 +358,27 @@ class Quantizer(nn.Module):
         """The real numbers that ``x``, as it goes from op to op, stands for: in QUANTIZED mode those of its steps."""
         return x * self.scale if self.mode is Mode.QUANTIZED and not self.of_indices else x
 
-    def _keeps_type(self, x: Tensor) -> bool:
-        """Whether ``x`` is what a float layer gives under autocast, in the float network as it came."""
-        halves = x.dtype in (torch.float16, torch.bfloat16)
-        return halves and self.mode is Mode.FLOAT and autocasts()
-
     def _learned(self, x: Tensor) -> Learned | None:
         """What of the grid is learned from a tensor of ``x``'s shape."""
         if self.learned == "measured":
             return None
         require_float32(self._parameters.items(), "learned-scale")
         # None where the smallest scale that there may be has taken its place.
-        share = self.learned_scale.of(self.log_scale, self.smallest).free
-        if self.learned != "pact":
-            share = share * lsq_gradient_scale((x.shape[1:] if x.dim() > 1 else x.shape).numel(), self._highest_step)
-        return Learned(self.learned, self.log_scale, share, self.zero_share if self._learns_zero else None)
+        free = self.learned_scale.of(self.log_scale, self.smallest).free
+        share = self.share((x.shape[1:] if x.dim() > 1 else x.shape).numel(), free)
+        return Learned(self.learned, self.log_scale, share, self.zero_share if self.learns_zero else None)
+
+    def share(self, elements: int, free: Any = True) -> Any:
+        """By what a learned grid's gradients are multiplied; see :class:`qtorch.network.learned_scale.ScaleNow`."""
+        return free if self.learned == "pact" else free * lsq_gradient_scale(elements, self._highest_step)
 
     @property
     def _highest_step(self) -> int:
         """For the size of a gradient: as it was measured, since a learned one would have to be read in every step."""
+        (_, high), known = CODE_RANGE[self.dtype], self._left_behind
         if is_compiling():
-            return CODE_RANGE[self.dtype][1]
-        known = self._left_behind
-        zero_point = known.zero_point[0] if known else self._read_once("zero point", lambda: int(self.zero_point))
-        return CODE_RANGE[self.dtype][1] - zero_point
+            return high
+        return high - (known.zero_point[0] if known else self._read_once("zero point", lambda: int(self.zero_point)))
 
     @property
     def follows(self) -> bool:

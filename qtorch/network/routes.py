@@ -14,12 +14,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from qtorch.config import LayerConfig
 from qtorch.network.axis_order import from_device, from_image, lift_weight, to_device, to_image
-from qtorch.network.batch_norm import BatchNorm
+from qtorch.network.batch_norm import BatchNorm, normalized_in_steps
 from qtorch.network.kernel_probe import adds_exactly
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.mode import Mode
@@ -167,9 +166,7 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     norm, output, activation = layer.norm, layer.output, layer.attrs["activation"]
     if norm.weight is None or norm.bias is None or output.follows or y.numel() < _MANY:
         return output.steps_of_normalized(norm(y), activation)
-    # What a batch norm is multiplied by in the end, steps can be in.
-    affine = {"weight": norm.weight / output.scale, "bias": norm.bias / output.scale}
-    return output.rounded(functional_call(norm, affine, (y,)), activation, overwrite=True)
+    return output.rounded(normalized_in_steps(norm, y, output.scale), activation, overwrite=True)
 
 
 def sums_route(layer: Layer, x: Tensor) -> Tensor:

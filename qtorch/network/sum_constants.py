@@ -11,11 +11,20 @@ from qtorch.families.accumulator import sum_factor
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.quantizer import Quantizer
 from qtorch.network.summing import Summing, summing_of
+from qtorch.numbers.linear_in_steps import LayerParameters
 from qtorch.numbers.rescaling import Rescaling, rescaling, rescaling_of_16_bits
 from qtorch.numbers.sum_figures import LinearFigures, SumFigures
 from qtorch.row.row import Attrs
 
-__all__ = ["LinearRun", "SumConstants", "SumLayer", "from_figures", "rescaled_anew", "sum_constants"]
+__all__ = [
+    "LinearRun",
+    "SumConstants",
+    "SumLayer",
+    "from_figures",
+    "linear_parameters",
+    "rescaled_anew",
+    "sum_constants",
+]
 
 
 class SumLayer(Protocol):
@@ -65,15 +74,23 @@ class LinearRun(NamedTuple):
     constants: tuple[LayerConstants, ...] = ()
     figures: tuple[LinearFigures, ...] = ()
 
-    def parameters(self) -> list[Tensor | None]:
-        """Weight and bias, or ``None``, of each layer."""
-        folded = [each.folded() for each in self.constants]
-        return [each.get(role) for each in folded for role in ("weight", "bias")]
+    def parameters(self) -> list[LayerParameters]:
+        """Those of each layer."""
+        return list(map(linear_parameters, self.constants))
 
     def part(self) -> None:
         """Let each layer be computed where it is called."""
         for constants, figures in zip(self.constants, self.figures, strict=True):
             constants.figures = figures.sums
+
+
+def linear_parameters(constants: LayerConstants) -> LayerParameters:
+    """What of a linear layer gets gradients."""
+    folded, learned = constants.folded(), constants.output._parameters
+    return (
+        folded["weight"], folded.get("bias"), constants.learned_scale, learned.get("log_scale"),
+        learned.get("zero_share"),
+    )  # fmt: skip
 
 
 def sum_constants(layer: SumLayer, x: Tensor) -> SumConstants:

@@ -14,12 +14,14 @@ import torch
 
 from qtorch.network.layer_constants import LayerConstants
 from qtorch.network.parameter_memory import ParameterMemory
+from qtorch.network.quantizer import Quantizer
 from qtorch.network.read_once import ReadOnce
 from qtorch.network.sum_constants import SumLayer
 from qtorch.numbers.functional import SMALLEST_WEIGHT_SCALE
 from qtorch.numbers.rescaling import ANY_FACTOR, ANY_SUM, leading_bits_
 from qtorch.numbers.short_mantissa import round_up_short_
-from qtorch.numbers.sum_figures import LinearFigures, SumFigures
+from qtorch.numbers.straight_through import Ends, Rule, in_one_piece
+from qtorch.numbers.sum_figures import LearnedFigures, LinearFigures, SumFigures
 
 __all__ = ["Together"]
 
@@ -36,6 +38,8 @@ class _Layer(NamedTuple):
         figures: in its part of the memory in which those of all layers are worked out.
         products: no sum of products is larger.
         roles: the constants whose arrays stay, behind each other; none where something is folded into them.
+        learned: of figures of a linear layer of whose grids something is learned, with the share of its output's scale
+            as long as that is what was learned; else ``None``.
     """
 
     constants: LayerConstants
@@ -43,6 +47,7 @@ class _Layer(NamedTuple):
     figures: LinearFigures | SumFigures
     products: float
     roles: tuple[str, ...]
+    learned: LearnedFigures | None
 
 
 class Together:
@@ -119,19 +124,19 @@ class Together:
             self.layers, parts, sources, outputs, ends_of_outputs, sizes, ends, strict=True
         ):
             constants, sums = layer.constants, SumFigures(*part)
-            scales = layer.sources["input"].learned, layer.output.learned
             figures: LinearFigures | SumFigures = sums
-            # Numbers that stay while the grids of activations do.
-            if layer.is_linear and scales == ("measured", "measured") and constants.learned_scale is None:
+            if layer.is_linear and not held.moving and _learns_in_one_piece(layer.output, held):
                 weight = self._weights[end - size : end].reshape(constants.channels, -1)
                 figures = LinearFigures.of(sums, weight, source, output, held)
             roles = constants.roles if constants.taken_as_they_are else ()
             products = constants.largest_products
-            layers.append(_Layer(constants, constants.channel_axis, figures, products, roles))
+            learned = _learned(layer, held) if isinstance(figures, LinearFigures) else None
+            layers.append(_Layer(constants, constants.channel_axis, figures, products, roles, learned))
+        self._all: list[LinearFigures | SumFigures | None] = [each.figures for each in layers]
+        self._any_learned = any(each.learned is not None for each in layers)
         largest = max(each.products for each in layers)
         # Of the biases' codes: as long as they are no longer than this, no sum asks for more than a look at all.
         self._room = max(ANY_FACTOR[31] - largest, 0.0) ** 2 * (1 - 2.0**-20)
-        self._all: list[LinearFigures | SumFigures | None] = [each.figures for each in layers]
         self._learned = [
             (each, slice(start, start + count))
             for each, start, count in zip(own, self._places.tolist(), counts, strict=True)
@@ -141,7 +146,10 @@ class Together:
 
     def _read_steps(self) -> tuple[list[float], list[float]]:
         """The scales of what comes in and goes out, by layer; and set those of all channels."""
-        sources, outputs = ([each.step for each in self._quantizers[start::2]] for start in (0, 1))
+        sources, outputs = self._steps = (
+            [each.step for each in self._quantizers[::2]],
+            [each.step for each in self._quantizers[1::2]],
+        )
         self._source64 = np.repeat(sources, self._counts)
         self._source, self._output64 = self._source64.astype(np.float32), np.repeat(outputs, self._counts)
         # Of weights, squared; with these everything stays far below what float32 holds.
@@ -154,14 +162,20 @@ class Together:
         layers = self._read(tuple([each.measured for each in self._grids]), "layers", self._prepare)
         if not self._work_out(layers):
             return [None] * len(layers)
+        figures = self._all
+        if self._any_learned:
+            figures = [
+                each.figures if each.learned is None else _with_learned(each.figures, each.learned, layer, *steps)
+                for each, layer, *steps in zip(layers, self.layers, *self._steps, strict=True)
+            ]
         if self._length < self._room:
-            return self._all
+            return figures
         biases = np.maximum.reduceat(np.abs(self._bias), self._places).tolist()
         factors = np.minimum.reduceat(self._factor, self._places).tolist()
         return [
             # Sums as small as these leave no bias that would have widened the scale.
-            each.figures if _is_exact(each.products + bias, factor) else None
-            for each, bias, factor in zip(layers, biases, factors, strict=True)
+            of_layer if _is_exact(each.products + bias, factor) else None
+            for each, of_layer, bias, factor in zip(layers, figures, biases, factors, strict=True)
         ]
 
     def _work_out(self, layers: Sequence[_Layer]) -> bool:
@@ -206,6 +220,37 @@ class Together:
         np.divide(factor, self._output64, out=factor)
         np.fmod(leading_bits_(self._bits).view(np.float64), _HALF, out=self._inner)
         return True
+
+
+def _learns_in_one_piece(output: Quantizer, ends: Ends) -> bool:
+    """Whether what is learned of a linear layer's output is what :class:`LearnedFigures` says."""
+    rule = Rule("clipped", output.learned if output.learned != "measured" else "")
+    return not rule.learned or in_one_piece(rule, output.learns_zero, ends)
+
+
+def _learned(layer: SumLayer, ends: Ends) -> LearnedFigures | None:
+    output, constants = layer.output, layer.constants
+    grid, learns = constants.weight_grid if constants.learned_scale is not None else None, output.learned != "measured"
+    if grid is None and not learns and layer.sources["input"].learned == "measured":
+        return None
+    limit = None if grid is None else np.array(grid.limit, dtype=np.float32)
+    of_weight = 0.0 if grid is None else grid.share(constants.own()["weight"].shape[1])
+    kind, share = (output.learned, float(output.share(constants.channels))) if learns else ("", 0.0)
+    return LearnedFigures(limit, of_weight, kind, share, ends.rectifies)
+
+
+def _with_learned(
+    figures: LinearFigures | SumFigures, learned: LearnedFigures, layer: SumLayer, source: float, output: float
+) -> LinearFigures | SumFigures:
+    """Those of a layer with the grids as they are learned by now; the sums' alone where those can't be read at once."""
+    assert isinstance(figures, LinearFigures)
+    if learned.kind:
+        now = layer.output.learned_scale.now
+        if now is None or now.number is None:
+            return figures.sums
+        learned = learned if now.free else learned._replace(share=0.0)
+    ends = layer.output.ends(layer.attrs["activation"])
+    return figures.sums if ends.moving else figures.with_grids(source, output, ends, learned)
 
 
 def _is_exact(largest: float, factor: float) -> bool:

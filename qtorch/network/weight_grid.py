@@ -108,16 +108,21 @@ class WeightGrid:
             return whole_steps_straight_(real)
         grid = None
         if learned is not None and not self.pinned:
-            factor = lsq_gradient_scale(weight.numel() // max(scale.numel(), 1), self.limit)
+            factor = self.share(weight.numel() // max(scale.numel(), 1))
             # None where a large bias has widened the scale.
             share: Any = factor if taken else (self.wanted(learned) >= scale) * factor
             grid = Learned("lsq", learned, share, None, self.axis)
         return round_and_hold(real, Ends(-self.limit, self.limit), learned=grid, even=True)
 
+    def share(self, elements: int) -> float:
+        """What the gradient of a scale of so many weights is multiplied by, where it is learned."""
+        return lsq_gradient_scale(elements, self.limit)
+
     def wanted(self, learned: Tensor) -> Tensor:
         """What ``learned`` says, before a large bias widens it."""
-        now = self.learned_now
-        wanted = exponential(learned.detach()) if now is None else now
+        if self.learned_now is not None:
+            return self.learned_now
+        wanted = exponential(learned.detach())
         return nearest_short(wanted) if self.short else wanted
 
     @torch.no_grad()

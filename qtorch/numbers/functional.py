@@ -28,6 +28,7 @@ __all__ = [
     "constant_steps_",
     "dequantize",
     "exponential",
+    "hold_few",
     "largest_magnitude",
     "logarithm",
     "over_channels",
@@ -70,12 +71,16 @@ def round_half_away_(x: Tensor) -> Tensor:
     return x.add_(torch.sign(x), alpha=_BELOW_HALF[x.dtype]).div_(_ONE, rounding_mode="trunc")
 
 
-def round_few_half_away_(array: Any, low: Any, high: Any) -> None:
-    """:func:`round_half_away_` of a float32 array, held between ``low`` and ``high``; for few numbers."""
+def round_few_half_away_(array: Any) -> None:
+    """:func:`round_half_away_` of a float32 array; for few numbers."""
     array += np.copysign(_BELOW_HALF_32, array)
     np.trunc(array, out=array)
-    np.minimum(array, high, out=array)
-    np.maximum(array, low, out=array)
+
+
+def hold_few(array: Any, low: Any, high: Any, out: Any = None) -> Any:
+    """An array, held between ``low`` and ``high``; what is no number stays that."""
+    held = np.minimum(array, high, out=out)
+    return np.maximum(held, low, out=held)
 
 
 def whole_steps_(real: Tensor) -> Tensor:

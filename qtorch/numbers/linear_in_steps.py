@@ -6,6 +6,7 @@ Of few numbers PyTorch's calls, and autograd's from layer to layer, take longer 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +14,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qtorch.numbers.functional import round_few_half_away_
+from qtorch.numbers.functional import hold_few, round_few_half_away_
 from qtorch.numbers.straight_through import replace_value
-from qtorch.numbers.sum_figures import LinearFigures
+from qtorch.numbers.sum_figures import LearnedFigures, LinearFigures
 
-__all__ = ["RealEnds", "linears_in_steps"]
+__all__ = ["LayerParameters", "RealEnds", "linears_in_steps"]
 
 #: Arrays, because NumPy takes twice as long to look at a Python number.
 _HALF, _NOTHING = np.array(0.5), np.zeros((), np.float32)
 #: For as many samples as there may be.
 _ONES = np.ones(2**13, np.float32)
+#: Parameters of an input that is real: of its scale's logarithm and zero point; and of a layer: see LayerParameters.
+_OF_INPUT, _OF_LAYER = 2, 5
+_MEASURED = LearnedFigures()
+
+#: Weight, bias, the logarithms of the weight's scale and of the output's, its zero point; ``None`` for what is none.
+LayerParameters = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 class RealEnds(NamedTuple):
@@ -33,12 +40,79 @@ class RealEnds(NamedTuple):
         low: its lowest step, likewise.
         high: its highest one.
         output: the output's scale, likewise.
+        kind: see :class:`qtorch.numbers.straight_through.Learned`, of the input's scale; ``""`` where it is measured.
+        share: likewise.
     """
 
     source: Any
     low: Any
     high: Any
     output: Any
+    kind: str = ""
+    share: float = 0.0
+
+
+class _Held(NamedTuple):
+    """What was rounded onto a grid, for its gradients.
+
+    Attributes:
+        steps: after it was held.
+        whole: before.
+        real: before it was rounded, where the scale is learned; else ``None``.
+    """
+
+    steps: Any
+    whole: Any
+    real: Any
+
+    def inside(self, rectifies: bool) -> Any:
+        """Where a gradient passes: what saturates has none. A fused ReLU's own ends at 0 where a scale is learned."""
+        inside = self.steps == self.whole
+        if rectifies and self.real is not None:
+            inside &= self.real > _NOTHING
+        return inside
+
+    def of_grid(self, kind: str, share: float, grad: Any, inside: Any, needed: Sequence[bool]) -> tuple[Any, Any]:
+        """Gradients of the scale's logarithm and of the zero point, as
+        :func:`qtorch.numbers.straight_through.of_grid_in_one_piece` has them."""
+        less, (of_scale, of_zero) = self.steps if kind == "pact" else self.real, needed
+        return (
+            share * (np.vdot(grad, self.steps) - np.vdot(inside, less)) if of_scale else None,
+            -256 * share * (grad.sum() - inside.sum()) if of_zero else None,
+        )
+
+    def straight(self, real: Tensor, grid: Sequence[Tensor | None], kind: str, share: float, inside: Any) -> Tensor:
+        """The steps with the gradients of ``real``, and of what is learned of the grid."""
+        held, passes = torch.from_numpy(self.steps), torch.from_numpy(inside)
+        y, (scale, zero) = torch.where(passes, real, torch.from_numpy(self.whole)), grid
+        if scale is not None:
+            less = held if kind == "pact" else torch.from_numpy(self.real)
+            y = y + (scale - scale.detach()) * share * (held - torch.where(passes, less, 0.0))
+        if zero is not None:
+            y = y + (zero - zero.detach()) * (-256 * share) * ~passes
+        return replace_value(y, held)
+
+
+class _Weight(NamedTuple):
+    """A weight as it was rounded.
+
+    Attributes:
+        rounded: real numbers.
+        outside: where it saturates, if its scale is learned; else ``None``.
+        error: what the rounding added, or all where it saturates, likewise.
+    """
+
+    rounded: Any
+    outside: Any
+    error: Any
+
+    def straight(self, weight: Tensor, scale: Tensor | None, share: float) -> Tensor:
+        """The same with the gradients of ``weight``, and of its scale's logarithm where that is learned."""
+        rounded = torch.from_numpy(self.rounded)
+        if scale is not None and self.error is not None:
+            weight = torch.where(torch.from_numpy(self.outside), rounded, weight)
+            weight = weight + ((scale - scale.detach()) * share).unsqueeze(1) * torch.from_numpy(self.error)
+        return replace_value(weight, rounded)
 
 
 class _LinearsInSteps(torch.autograd.Function):
@@ -54,25 +128,36 @@ class _LinearsInSteps(torch.autograd.Function):
             held = x.numpy()
         else:
             with np.errstate(over="ignore"):  # infinite steps end where others beyond the ends do
-                held = np.divide(x.numpy(), reals.source)
-            round_few_half_away_(held, reals.low, reals.high)
+                whole = np.divide(x.numpy(), reals.source)
+            real = whole.copy() if reals.kind else None
+            round_few_half_away_(whole)
+            held = hold_few(whole, reals.low, reals.high)
+            ctx.source = _Held(held, whole, real)
         ctx.first = held
-        for _, weight, scale, codes, factor, inner, _, _, low, high, _ in figures:
+        for _, weight, scale, codes, factor, inner, _, _, low, high, _, learned in figures:
             steps = np.divide(weight, scale)
             np.rint(steps, out=steps)
+            outside = error = None
+            if learned is not None and learned.limit is not None:
+                whole, steps = steps, hold_few(steps, -learned.limit, learned.limit)
+                outside = whole != steps
             sums = held.dot(steps.T)
             sums += codes
             # As rescale does it, in fewer calls.
             products = np.multiply(sums, factor)
+            real = products.astype(np.float32) if learned is not None and learned.kind else None
             products += np.copysign(inner, sums)
             products += _HALF
             # Before it is held, it says what has a gradient.
             whole = np.floor(products, out=sums)
             # Kept is nothing that the next step overwrites.
             steps *= scale
+            if outside is not None:
+                error = np.where(outside, steps, steps - weight)
             before, held = held, np.minimum(whole, high)
             np.maximum(held, low, out=held)
-            ctx.kept.append((before, steps, whole, held))
+            # No tuples with names: they take as long to make as a pass over few numbers.
+            ctx.kept.append((before, (steps, outside, error), (held, whole, real)))
         return torch.from_numpy(held if reals is None else np.multiply(held, reals.output))
 
     @staticmethod
@@ -81,72 +166,92 @@ class _LinearsInSteps(torch.autograd.Function):
         # An error where it was overwritten since.
         (x,) = ctx.saved_tensors if reals is None else (torch.from_numpy(ctx.first),)
         if torch.is_grad_enabled():
-            return _differentiable(ctx, [x, *ctx.parameters], grad)
-        of_x, _, _, *of_parameters = ctx.needs_input_grad
-        grads: list[Tensor | None] = []
+            return _differentiable(ctx, x, grad)
+        of_x, _, _, *needed = ctx.needs_input_grad
+        grads: list[Any] = [None] * len(needed)
         after = grad.numpy()
         # Of losses that are scaled up, infinite gradients are nothing out of the ordinary.
         with np.errstate(all="ignore"):
             if reals is not None:
                 after = np.multiply(after, reals.output)
+            further = of_x or any(needed[:_OF_INPUT])
             for index in reversed(range(len(ctx.kept))):
-                (before, rounded, whole, held), figures = ctx.kept[index], ctx.figures[index]
-                of_weight, of_bias = of_parameters[2 * index : 2 * index + 2]
-                # What saturates has no gradient.
-                inside = np.where(held == whole, after, _NOTHING)
+                (before, (rounded, outside, error), output), figures = ctx.kept[index], ctx.figures[index]
+                place, learned = _OF_INPUT + _OF_LAYER * index, figures.learned
+                of_weight, of_bias, of_scale, *of_output = needed[place : place + _OF_LAYER]
+                if learned is None or not learned.kind:
+                    held, whole, _ = output
+                    # What saturates has no gradient.
+                    inside = np.where(held == whole, after, _NOTHING)
+                else:
+                    result = _Held(*output)
+                    inside = np.where(result.inside(learned.rectifies), after, _NOTHING)
+                    of_grid = result.of_grid(learned.kind, learned.share, after, inside, of_output)
+                    grads[place + 3 : place + _OF_LAYER] = of_grid
                 inside *= figures.ratio
-                bias = weight = None
                 if of_bias:
                     bias = _ONES[: len(inside)].dot(inside)
                     bias *= figures.per_unit
-                if of_weight:
-                    weight = inside.T.dot(before)
-                if index or of_x:
+                    grads[place + 1] = bias
+                if of_weight or of_scale:
+                    change = inside.T.dot(before)
+                    if learned is not None and of_scale:
+                        grads[place + 2] = np.einsum("ij,ij->i", change, error) * learned.of_weight
+                    if outside is not None:
+                        change[outside] = 0
+                    grads[place] = change if of_weight else None
+                if index or further:
                     after = inside.dot(rounded)
-                grads += [None if each is None else torch.from_numpy(each) for each in (bias, weight)]
-        return torch.from_numpy(after) if of_x else None, None, None, *reversed(grads)
+            if reals is not None and reals.kind:
+                inside = np.where(ctx.source.inside(False), after, _NOTHING)
+                grads[:_OF_INPUT] = ctx.source.of_grid(reals.kind, reals.share, after, inside, needed[:_OF_INPUT])
+        tensors = [
+            None if each is None else torch.from_numpy(each if each.ndim else np.array(each, np.float32))
+            for each in grads
+        ]
+        return torch.from_numpy(after) if of_x else None, None, None, *tensors
 
 
-def _differentiable(ctx: Any, tensors: Sequence[Tensor | None], grad: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiable(ctx: Any, x: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients where gradients are to be taken of them: by autograd over the same straight-through layers."""
+    of_x, _, _, *needs = ctx.needs_input_grad
     with torch.enable_grad():
-        x, *parameters = tensors
         y = x
-        for (_, rounded, whole, held), figures, weight, bias in zip(
-            ctx.kept, ctx.figures, parameters[::2], parameters[1::2], strict=True
-        ):
-            assert y is not None
-            assert weight is not None
-            real = functional.linear(y, replace_value(weight, torch.from_numpy(rounded))) * float(figures.ratio)
+        if ctx.reals is not None and ctx.reals.kind:
+            held = ctx.source
+            y = held.straight(x, ctx.parameters[:_OF_INPUT], ctx.reals.kind, ctx.reals.share, held.inside(False))
+        for index, ((_, of_weight, of_output), figures) in enumerate(zip(ctx.kept, ctx.figures, strict=True)):
+            rounded, output = _Weight(*of_weight), _Held(*of_output)
+            place, learned = _OF_INPUT + _OF_LAYER * index, figures.learned or _MEASURED
+            weight, bias, scale, *grid = ctx.parameters[place : place + _OF_LAYER]
+            real = functional.linear(y, rounded.straight(weight, scale, learned.of_weight)) * float(figures.ratio)
             real = real if bias is None else real + bias * float(figures.ratio * figures.per_unit)
-            steps, held = torch.from_numpy(whole), torch.from_numpy(held)
-            y = replace_value(torch.where(held == steps, real, steps), held)
-        assert y is not None
+            inside = output.inside(learned.rectifies)
+            y = output.straight(real, grid, learned.kind, learned.share, inside)
         y = y if ctx.reals is None else y * float(ctx.reals.output)
-        needed = [each for each, needs in zip(tensors, _of_tensors(ctx.needs_input_grad), strict=True) if needs]
-        grads = iter(torch.autograd.grad(y, needed, grad, create_graph=True, allow_unused=True))  # type: ignore[arg-type]
-    of_x, *of_parameters = [next(grads) if needs else None for needs in _of_tensors(ctx.needs_input_grad)]
-    return of_x, None, None, *of_parameters
-
-
-def _of_tensors(needs: Sequence[bool]) -> list[bool]:
-    """Of what :class:`_LinearsInSteps` takes, without figures and ends."""
-    return [needs[0], *needs[3:]]
+        tensors = [each for each, needed in zip((x, *ctx.parameters), (of_x, *needs), strict=True) if needed]
+        grads = iter(torch.autograd.grad(y, tensors, grad, create_graph=True, allow_unused=True))
+    found, *of_parameters = [next(grads) if needed else None for needed in (of_x, *needs)]
+    return found, None, None, *of_parameters
 
 
 def linears_in_steps(
-    x: Tensor, parameters: Sequence[Tensor | None], figures: Sequence[LinearFigures], reals: RealEnds | None = None
+    x: Tensor,
+    parameters: Sequence[LayerParameters],
+    figures: Sequence[LinearFigures],
+    reals: RealEnds | None = None,
+    source: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Tensor:
     """Output steps, float32 ``[N, O]``, of layers in a row; gradients straight through the roundings, and none where an
     output saturates.
 
     Args:
         x: steps, float32 ``[N, I]``, on a CPU.
-        parameters: of each layer the weight, float32 ``[O, I]``, and the bias, float32 ``[O]``, or ``None``; for their
-            gradients alone.
+        parameters: of each layer, weights float32 ``[O, I]``; for their gradients alone.
         figures: of each layer; sums must be exact in float32, and for :func:`qtorch.numbers.rescaling.rescale`. There
             are no more samples than any says.
         reals: where ``x``, without gradient, and the outputs are real numbers.
+        source: then, of the input's grid, the logarithm of its scale and its zero point, where those are learned.
     """
-    y: Tensor = _LinearsInSteps.apply(x, figures, reals, *parameters)
+    y: Tensor = _LinearsInSteps.apply(x, figures, reals, *source, *chain.from_iterable(parameters))
     return y

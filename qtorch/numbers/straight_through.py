@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from qtorch.numbers.functional import (
+    hold_few,
     round_few_half_away_,
     round_half_away,
     round_half_away_,
@@ -44,6 +46,8 @@ EWGS_DELTA = 1e-3
 
 #: Numbers of which PyTorch's calls take longer than what they compute.
 _FEW = 2**12
+#: Numbers that memory is not short of, so that they are kept for the backward pass as they are.
+_FEW_TO_KEEP = 2**20
 
 #: The overload itself: looking for it at every call takes as long as the call on few numbers.
 hardtanh_backward = torch.ops.aten.hardtanh_backward.default
@@ -289,7 +293,9 @@ def round_and_hold(
             return whole_steps(real).clamp_(ends.low, ends.high)
         whole = real if overwrite else real.clone()
         if whole.is_cpu and type(whole) is Tensor and whole.numel() <= _FEW and not ends.moving:
-            round_few_half_away_(whole.detach().numpy(), ends.low, ends.high)
+            array = whole.detach().numpy()
+            round_few_half_away_(array)
+            hold_few(array, ends.low, ends.high, out=array)
             return whole
         return round_half_away_(whole).clamp_(ends.low, ends.high)
     kind, log_scale, share, zero, axis = learned or ("", None, 0.0, None, None)
@@ -302,17 +308,25 @@ class _Normalized(torch.autograd.Function):
     def forward(ctx: Any, real: Tensor, scale: Tensor | None, low: float, high: float, overwrite: bool) -> Tensor:
         real = real if scale is None else torch.div(real, scale, out=real if overwrite else None)
         # Overwritten behind autograd's back: a batch norm keeps what it is given, not what it gives.
-        whole = torch.round(real, out=real if overwrite else None)
-        # Of whole numbers bfloat16 holds those up to 256, and none beyond becomes one below: half of the memory.
-        small = low >= -256 and high <= 256
-        ctx.save_for_backward(whole.to(torch.bfloat16) if small else whole, scale)
+        out = real if overwrite else None
         ctx.ends = low - 0.5, high + 0.5
-        return whole.clamp(low, high)
+        if real.numel() <= _FEW_TO_KEEP:
+            # Just inside of the ties, from where rounding leads to the ends.
+            ctx.ends = tuple(np.nextafter(np.array(ctx.ends, np.float32), np.float32(0.0)).tolist())
+            kept = torch.clamp(real, *ctx.ends, out=out)
+            held = torch.round(kept)
+        else:
+            whole = torch.round(real, out=out)
+            held = whole.clamp(low, high)
+            # Of whole numbers bfloat16 holds those up to 256, and none beyond becomes one below: half of the memory.
+            kept = whole.to(torch.bfloat16) if low >= -256 and high <= 256 else whole
+        ctx.save_for_backward(kept, scale)
+        return held
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        whole, scale = ctx.saved_tensors
-        grad = hardtanh_backward(grad, whole.to(torch.float32), *ctx.ends)
+        kept, scale = ctx.saved_tensors
+        grad = hardtanh_backward(grad, kept.to(torch.float32), *ctx.ends)
         return grad if scale is None else grad.div_(scale), *[None] * 4
 
 

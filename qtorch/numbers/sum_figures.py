@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qtorch.numbers.straight_through import Ends
 
-__all__ = ["LinearFigures", "SumFigures"]
+__all__ = ["LearnedFigures", "LinearFigures", "SumFigures"]
 
 #: Of as many numbers PyTorch's calls, some of them on several cores, are no slower than NumPy's.
 _MANY = 2**13
@@ -31,6 +31,24 @@ class SumFigures(NamedTuple):
     inner: Tensor
 
 
+class LearnedFigures(NamedTuple):
+    """What of a linear layer's grids is learned; see :class:`qtorch.numbers.straight_through.Learned`.
+
+    Attributes:
+        limit: the weight's highest code where its scale is learned, float32 ``[]``, an array; else ``None``.
+        of_weight: by what the gradient of that scale is multiplied.
+        kind: of the output's scale, ``""`` where that is measured.
+        share: by what its gradient is multiplied.
+        rectifies: whether a fused activation set the output's lower end.
+    """
+
+    limit: Any = None
+    of_weight: float = 0.0
+    kind: str = ""
+    share: float = 0.0
+    rectifies: bool = False
+
+
 class LinearFigures(NamedTuple):
     """Of a linear layer, as arrays.
 
@@ -46,6 +64,7 @@ class LinearFigures(NamedTuple):
         low: the lowest step of the output, likewise.
         high: the highest one.
         most: up to how many samples NumPy, which has one core, takes less time than PyTorch.
+        learned: ``None`` where all grids are measured.
     """
 
     sums: SumFigures
@@ -59,14 +78,23 @@ class LinearFigures(NamedTuple):
     low: Any
     high: Any
     most: int
+    learned: LearnedFigures | None = None
 
     @staticmethod
     def of(sums: SumFigures, weight: Any, source: float, output: float, ends: Ends) -> LinearFigures:
         """From the scales of input and output."""
         scale, bias, factor, inner = (each.numpy() for each in sums)
-        # Arrays, because NumPy takes twice as long to look at a Python number.
-        ratio, per_unit, low, high = (
-            np.array(each, dtype=np.float32) for each in (source / output, 1 / source, ends.low, ends.high)
-        )
         most = _MANY // max(weight.shape) if weight.size <= _MANY else -1
-        return LinearFigures(sums, weight, scale[:, None], bias, factor, inner, ratio, per_unit, low, high, most)
+        numbers = _numbers(source, output, ends)
+        return LinearFigures(sums, weight, scale[:, None], bias, factor, inner, *numbers, most)
+
+    def with_grids(self, source: float, output: float, ends: Ends, learned: LearnedFigures) -> LinearFigures:
+        """The same with scales and ends as they are now."""
+        return LinearFigures(*self[:6], *_numbers(source, output, ends), self.most, learned)
+
+
+def _numbers(source: float, output: float, ends: Ends) -> tuple[Any, Any, Any, Any]:
+    """Ratio, reciprocal and ends: arrays, because NumPy takes twice as long to look at a Python number."""
+    figures = np.array([source / output, 1 / source, ends.low, ends.high], dtype=np.float32)
+    ratio, per_unit, low, high = (figures[place, ...] for place in range(4))
+    return ratio, per_unit, low, high

@@ -52,8 +52,8 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     differences = Differences.of(codes["input"], grids["input"], 1.0)
     logarithm = log_of_at_least_one(differences.total(), SUM_BITS)
     # The lowest difference that Q5.26 holds after the subtraction, in codes again.
-    lowest = requantize(logarithm - 2**31, _inverse(differences.multiplier), Rounding.DOUBLE)
-    lowest = torch.maximum(lowest, differences.smallest - 1)
+    lowest = requantize(logarithm - 2**31, _inverse(differences.scaled.multiplier), Rounding.DOUBLE)
+    lowest = torch.maximum(lowest, differences.scaled.smallest - 1)
     result = rounding_divide_by_power_of_two(differences.fixed() - logarithm, 31 - DIFFERENCE_BITS - _OUTPUT_BITS) + 127
     return torch.where(differences.codes > lowest, result.clamp(-128, 127), -128)
 
@@ -67,8 +67,8 @@ def kernel(operands: Operands) -> KernelCall:
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"), "out": TensorArgument("output"), "rows": operands.size("input") // size,
         "size": size, "exponentials": ConstantTable(exponentials[:terms].astype(np.int32)), "terms": terms,
-        **multiplier_arguments({"": differences.multiplier, "back": _inverse(differences.multiplier)}),
-        "smallest": int(differences.smallest),
+        **multiplier_arguments({"": differences.scaled.multiplier, "back": _inverse(differences.scaled.multiplier)}),
+        "smallest": int(differences.scaled.smallest),
     }  # fmt: skip
     return KernelCall("log_softmax_s8", arguments, in_place=frozenset({"input"}))
 

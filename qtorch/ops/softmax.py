@@ -133,7 +133,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     exponent = SUM_BITS - headroom + 31 - _BITS[output.dtype]
     low, high = output.limits
     result = rounding_divide_by_power_of_two(multiply(scale, differences.exponentials()), exponent) + low
-    return torch.where(differences.codes < differences.smallest, low, result.clamp(low, high))
+    return torch.where(differences.codes < differences.scaled.smallest, low, result.clamp(low, high))
 
 
 def kernel(operands: Operands) -> KernelCall:
