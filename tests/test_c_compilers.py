@@ -88,6 +88,7 @@ OF_ONE_PROCESSOR = {
     "conv_2d_mve_s8",
     "conv_2d_pairs_s8",
     "conv_2d_unpacked_s8",
+    "conv_2d_winograd_s8",
     "conv_2d_words_s8",
     "depthwise_conv_2d_avr",
     "depthwise_conv_2d_pairs_s8",

@@ -49,6 +49,7 @@ def computed(channels: Channels, given: Accumulators, sums: np.ndarray) -> np.nd
         ([0.9, 0.004], 127, -128, "Q_WIDE"),
         ([1.7, 30.0], 0, -128, "Q_WIDE"),
         ([1e-9, 0.0], 4, -128, "Q_POSITIVE"),
+        ([0.004, 0.0071, 0.0123, 1e-9, 0.0], 3, -128, "Q_EXACT"),
     ],
 )
 def test_every_sum_has_its_code(reals: list[float], zero_point: int, low: int, form: str) -> None:

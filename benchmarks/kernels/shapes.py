@@ -135,7 +135,11 @@ def _depthwise() -> Iterator[Shape]:
         ((12, 12, 8), (3, 3), 2), ((9, 6, 16), (4, 4), 1), ((7, 9, 5), (4, 2), 1), ((10, 16, 4), (2, 4), 2),
         ((5, 20, 18), (1, 3), 2), ((16, 16, 33), (3, 3), 2),
     )  # fmt: skip
-    for image, window, stride in (*sizes, *sequences):
+    small = (
+        ((10, 10, 24), (1, 3), 1), ((7, 9, 13), (1, 3), 1), ((1, 16, 12), (1, 3), 1), ((12, 5, 8), (1, 2), 1),
+        ((8, 8, 16), (1, 1), 1), ((9, 6, 5), (1, 1), 2), ((6, 12, 20), (1, 3), 2),
+    )  # fmt: skip
+    for image, window, stride in (*sizes, *sequences, *small):
         yield Shape("depthwise_conv_2d", image, image[-1], window, stride)
     yield Shape("depthwise_conv_2d", (6, 6, 8), 8, (3, 3), relu=False)
     yield Shape("depthwise_conv_2d", (9, 7, 4), 4, (3, 3), relu=False)

@@ -79,10 +79,14 @@ def requantization(accumulators: Accumulators) -> Channels:
     short = _positive(accumulators) or _positive(accumulators, ends_too=True)
     if short is not None:
         return Channels("Q_POSITIVE", _words(accumulators.bias, *short))
-    right = -shift
-    if right.min() >= 2 and right.max() <= 23:
+    fits = (-shift >= 2) & (-shift <= 23)
+    # A channel of one code, as one without weights, needs no multiplier: half of an odd number rounds down to it.
+    if (fits | ~thresholds(accumulators).occurs.any(1)).all():
+        right = np.where(fits, -shift, 2)
         addend = (np.int64(1) << (right - 2)) + (np.int64(accumulators.zero_point) << (right - 1))
-        return Channels("Q_EXACT", _words(accumulators.bias, mantissa, addend, right - 1))
+        code = exact_codes(accumulators, accumulators.least[:, None])[:, 0].clip(accumulators.low, accumulators.high)
+        addend = np.where(fits, addend, 2 * code + 1)
+        return Channels("Q_EXACT", _words(accumulators.bias, np.where(fits, mantissa, 0), addend, right - 1))
     return Channels("Q_WIDE", _words(accumulators.bias, mantissa, shift))
 
 

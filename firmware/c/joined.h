@@ -8,24 +8,12 @@
 #ifndef QTORCH_JOINED_H_
 #define QTORCH_JOINED_H_
 
-#include "requantize.h"
+#include "halfwords.h"
 #include "window_row.h"
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__OPTIMIZE__)
 #define Q_JOINED_IN_THUMB
 #endif
-
-// sum and the products of both halfwords.
-Q_KERNEL uint32_t q_two_products(uint32_t x, uint32_t w, uint32_t sum) {
-#if defined(__ARM_FEATURE_DSP)
-  __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w));
-  return sum;
-#else
-  const int32_t low = (int32_t)(int16_t)(x & 0xffff) * (int16_t)(w & 0xffff);
-  const int32_t high = (int32_t)(int16_t)(x >> 16) * (int16_t)(w >> 16);
-  return sum + (uint32_t)low + (uint32_t)high;
-#endif
-}
 
 // The low bytes of two halfwords, signed.
 Q_KERNEL uint32_t q_low_bytes(uint32_t x) {
@@ -37,24 +25,13 @@ Q_KERNEL uint32_t q_low_bytes(uint32_t x) {
 #endif
 }
 
-Q_KERNEL uint32_t q_two_codes(int32_t low, int32_t high) { return ((uint32_t)low & 0xffff) | (uint32_t)high << 16; }
-
 // count codes in halfwords: of each four, the first and the third in a word, then the second and the fourth; what is
 // left over two by two, a last one beside 0. Words are step words apart. Returns what lies behind them.
 Q_KERNEL uint32_t *q_widened(const int8_t *in, int count, int step, uint32_t *words) {
   int i = 0;
   for (; i + 4 <= count; i += 4, words += 2 * step) {
-#if defined(__ARM_FEATURE_DSP)
-    uint32_t x, even, odd;
-    memcpy(&x, in + i, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(even) : "r"(x));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(x));
-    words[0] = even;
-    words[step] = odd;
-#else
-    words[0] = q_two_codes(in[i], in[i + 2]);
-    words[step] = q_two_codes(in[i + 1], in[i + 3]);
-#endif
+    words[0] = q_alternate_codes(in + i, 0);
+    words[step] = q_alternate_codes(in + i, 1);
   }
   for (; i < count; i += 2, words += step) words[0] = q_two_codes(in[i], i + 1 < count ? in[i + 1] : 0);
   return words;

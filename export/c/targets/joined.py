@@ -11,7 +11,7 @@ from export.c.targets.operands import accumulators, number, weights
 from export.c.targets.windows import SIZES, copied_windows, padded_window, plain_windows
 from qtorch.row.kernel_call import Accumulators, Argument, KernelCall, Rescaling
 
-__all__ = ["joined_convolution", "joined_dense"]
+__all__ = ["in_halfwords", "joined_convolution", "joined_dense", "side_by_side"]
 
 #: The first weight of two is so many times the second one's unit.
 _UNIT = 256
@@ -25,7 +25,7 @@ def joined_convolution(call: KernelCall) -> KernelCall | None:
         return None
     halves, rescaling = found
     blocks = -(-halves.shape[1] // 4)
-    words = _words(np.pad(halves, ((0, 0), (0, 4 * blocks - halves.shape[1]))))
+    words = in_halfwords(np.pad(halves, ((0, 0), (0, 4 * blocks - halves.shape[1]))))
     arguments: dict[str, Argument] = {
         "in": call.arguments["in"],
         "channels": _stream([words], [rescaling.words], rescaling),
@@ -47,7 +47,7 @@ def joined_dense(call: KernelCall) -> KernelCall | None:
         return None
     halves, rescaling = found
     blocks = -(-inputs // 8)
-    words = _words(np.pad(halves, ((0, 0), (0, 8 * blocks - halves.shape[1]))))  # [pairs, steps]
+    words = in_halfwords(np.pad(halves, ((0, 0), (0, 8 * blocks - halves.shape[1]))))  # [pairs, steps]
     fours = outputs // 4
     beside = words[: 2 * fours].reshape(fours, 2, -1).swapaxes(1, 2).reshape(fours, -1)
     channels = rescaling.words
@@ -80,10 +80,10 @@ def _joined(call: KernelCall, rows: int) -> tuple[np.ndarray, Rescaling] | None:
     rescaling = _rescaled(sums, odd)
     if rescaling is None:
         return None
-    return _ordered(_UNIT * first + second).reshape(len(first), -1), rescaling
+    return side_by_side(_UNIT * first + second).reshape(len(first), -1), rescaling
 
 
-def _ordered(rows: np.ndarray) -> np.ndarray:
+def side_by_side(rows: np.ndarray) -> np.ndarray:
     """``[..., K]`` as ``q_widened`` puts codes side by side: of each four, the first and the third come first."""
     count = rows.shape[-1]
     fours = rows[..., : count // 4 * 4].reshape(*rows.shape[:-1], -1, 4)[..., [0, 2, 1, 3]]
@@ -111,7 +111,7 @@ def _rescaled(sums: Accumulators, odd: int) -> Rescaling | None:
     return Rescaling("Q_STARTED", (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32), *limits)
 
 
-def _words(halves: np.ndarray) -> np.ndarray:
+def in_halfwords(halves: np.ndarray) -> np.ndarray:
     """Halfwords ``[..., 2 * K]`` in words, the first one low: ``[..., K]``."""
     return np.ascontiguousarray(halves.astype("<i2")).view("<i4")
 

@@ -27,6 +27,8 @@ __all__ = [
     "unpacked_work",
     "windows_code",
     "windows_work",
+    "winograd_code",
+    "winograd_work",
 ]
 
 
@@ -241,3 +243,31 @@ def windows_code(together: tuple[int, int], call: KernelCall, made: KernelCall) 
     """Of those."""
     return {"functions": 1, "window rows": number(call, "window_h"), "window columns": number(call, "window_w"),
             "stride": float(number(call, "stride_w") > 1)}  # fmt: skip
+
+
+def winograd_work(call: KernelCall, made: KernelCall) -> Work:
+    """Of convolutions by minimal filtering, four tiles of 2x2 outputs at a time."""
+    tall, wide = (-(-number(made, f"out_{axis}") // 2) for axis in "hw")
+    tiles, inputs, outputs = -(-tall * wide // 4), number(made, "in_c"), number(made, "out_c")
+    edges = tall * wide - max(tall - 2, 0) * max(wide - 2, 0) if number(made, "padded") else 0
+    work = of_tiles(call, Tile(4, 1, 4))
+    kind = "clamped" if work["outputs clamped"] else "whole"
+    return {
+        "calls": 1,
+        "tiles": tiles,
+        "four inputs": tiles * (inputs // 4),
+        "inputs left": tiles * -(-(inputs % 4) // 2),
+        "inputs of zeros": tiles * (4 * number(made, "blocks") - -(-inputs // 2)),
+        "padded tiles": edges,
+        "padded inputs": edges * inputs,
+        "sums": tiles * outputs,
+        "products": tiles * outputs * number(made, "blocks"),
+        **{f"{k}, {kind}": 16.0 * tiles * outputs for k, v in work.items() if k.startswith("outputs Q") and v},
+    }
+
+
+def winograd_code(call: KernelCall, made: KernelCall) -> Work:
+    """Of those, whose products are written out."""
+    work = winograd_work(call, made)
+    kind = {f"any {k}": float(v > 0) for k, v in work.items() if k.startswith(("outputs", "four", "inputs", "padded"))}
+    return {"functions": 1, "products": number(made, "blocks"), **kind}

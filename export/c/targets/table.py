@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from export.c.targets import avr, cortex_m, helium, joined, small_cores
+from export.c.targets import avr, cortex_m, helium, joined, small_cores, winograd
 from export.c.targets.kernel_row import KernelRow, Portable, anywhere
 from export.c.targets.kernel_work import (
     dense_tiles,
@@ -27,6 +27,8 @@ from export.c.targets.kernel_work import (
     unpacked_work,
     windows_code,
     windows_work,
+    winograd_code,
+    winograd_work,
 )
 from export.c.targets.work import Tile, of_depthwise
 from qtorch.row.kernel_call import KernelCall
@@ -145,6 +147,15 @@ KERNELS = (
         shape="three pixels at least, weights of 8 bits, no dilation, one group; codes cut off at the ends alone",
         work=partial(gathered_work, _JOINED),
         code=partial(tiles_code, _JOINED),
+    ),
+    KernelRow(
+        kernel="conv_2d_winograd_s8",
+        cpus=_HALFWORDS,
+        replaces=_CONVOLUTIONS - {"pointwise_s8"},
+        make=winograd.minimal_filtering,
+        shape="windows of 3x3 and steps of one, at most 128 inputs, no dilation, one group",
+        work=winograd_work,
+        code=winograd_code,
     ),
     KernelRow(
         kernel="fully_connected_joined_s8",
