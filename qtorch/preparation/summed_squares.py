@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 
 from torch import fx
 
-from qtorch.capture.nodes import shape_of
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.sum_room import has_possible_sums
 
