@@ -1,4 +1,4 @@
-"""Squares that are summed up, in 16 bits where the network has 8: what a norm divides by, a variance, a length.
+"""Squares that are summed up, in 16 bits beside 8 where asked: what a norm divides by, a variance, a length.
 
 Of numbers that lie evenly on 256 codes most squares are on the lowest few of theirs, and a mean of them is off by as
 much. In 16 bits they cost a QUANTIZE of what is squared, and one of the few numbers that come of it: everything else

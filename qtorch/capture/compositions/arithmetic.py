@@ -53,20 +53,11 @@ def _floor_divide(input: Any, other: Any) -> Any:
 
 
 @decomposes("pow")
-def _pow(input: Any, exponent: Any) -> Any:
-    """A number to the power of each; squares."""
-    if _is_number(exponent) and exponent == 2:
-        return _square(input)
+def _power_of_a_number(input: Any, exponent: Any) -> Any:
+    """A number to the power of each."""
     if not _is_number(input) or input <= 0:
         return None
     return aten.exp.default(aten.mul.Tensor(exponent, math.log(input)))
-
-
-@decomposes("square")
-def _square(input: Any) -> Any:
-    """As a product where means and sums read it, because a product has more codes than a table."""
-    summed = all(operator_name(reader) in ("mean", "sum") for reader in writer_of(input).origin.users)
-    return aten.mul.Tensor(input, input) if summed else None
 
 
 @decomposes("hypot")
