@@ -18,6 +18,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": ("per_channel", "per_tensor"),
     "activations": ("int8", "int16"),
     "weight_bits": (8, 4),
+    "squares": ("int8", "int16"),
     "scales": ("measured", "lsq", "lsq+", "pact"),
     "gradient": ("clipped", "plain", "ewgs"),
     "skip": (False, True),
@@ -41,6 +42,8 @@ class LayerConfig:
             because what lies beyond a range saturates.
         activations: the type of the layer's inputs and outputs; ``int16`` goes with int8 weights ("16x8").
         weight_bits: 8 or 4.
+        squares: beside int8 activations, the type of squares that are summed up, and of what they come to: norms,
+            variances, lengths. In int8 most are on the lowest few codes; LiteRT has no SQUARED_DIFFERENCE of int16.
         observer: how activations' ranges are measured: a name of :data:`qtorch.ranges.observers.OBSERVERS`, its
             parameters behind colons (``percentile:99.9``, ``fixed:-1:1``).
         weight_observer: the same for weights. ``minmax`` follows the weights in training; any other decides at
@@ -62,6 +65,7 @@ class LayerConfig:
     margin: float = 0.0
     activations: Literal["int8", "int16"] = field(default="int8", metadata=_FIRST)
     weight_bits: Literal[8, 4] = field(default=8, metadata=_FIRST)
+    squares: Literal["int8", "int16"] = "int8"
     observer: str = field(default="minmax", metadata=_FIRST)
     weight_observer: str = "minmax"
     scales: Literal["measured", "lsq", "lsq+", "pact"] = "measured"

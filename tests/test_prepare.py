@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch import Mode
 from qtorch.errors import BadConfiguration, UnsupportedLayer
 from qtorch.numbers.short_mantissa import rounded_up_short
@@ -217,6 +221,45 @@ def test_layer_norm_is_taken_apart() -> None:
     with torch.no_grad():
         error = (qat(x) - net(x)).pow(2).mean() / net(x).var()
     assert float(error) < 0.003
+
+
+class Statistics(nn.Module):
+    """What a norm computes, by hand, and a spread that another layer and the output read."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.norm, self.linear = kind, nn.LayerNorm(16), nn.Linear(16, 8)
+
+    def forward(self, x: Tensor) -> Any:
+        if self.kind == "norm":
+            return self.linear(self.norm(x))
+        if self.kind == "spread":
+            return self.linear(x), x.var(1).flatten(1), torch.cat([x.mean(1), x.std(1)], 1)
+        return self.linear(x * torch.rsqrt((x * x).sum(-1, keepdim=True) + 1e-5))
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("kind", ["norm", "sum", "spread"])
+def test_summed_squares_have_16_bits(kind: str) -> None:
+    """Less is lost than in 8 bits, nothing behind them has another type, and the file is exact."""
+    torch.manual_seed(0)
+    net, x = Statistics(kind).eval(), torch.randn(64, 6, 16) * torch.rand(64, 1, 1).mul(3).exp()
+    expected, lost = _tensors(net(x)), {}
+    for squares in ("int8", "int16"):
+        qat = qtorch.prepare(net, x[:1], qtorch.QuantizationConfig(squares=squares))
+        qtorch.calibrate(qat, [x])
+        qtorch.set_mode(qat.eval(), Mode.QUANTIZED)
+        graph = integer_graph(qat)
+        assert {graph.values[name].quantization.dtype for name in (*graph.inputs, *graph.outputs)} == {"int8"}
+        parity(graph, write_tflite(graph), corner_codes(graph, 8), qat, reported=())
+        with torch.no_grad():
+            got = _tensors(qat(x))
+            lost[squares] = sum(float(((a - b) ** 2).mean() / b.var()) for a, b in zip(got, expected, strict=True))
+    assert lost["int16"] < 0.8 * lost["int8"]
+
+
+def _tensors(found: Any) -> tuple[Tensor, ...]:
+    return found if isinstance(found, tuple) else (found,)
 
 
 def test_configuration_by_layer() -> None:

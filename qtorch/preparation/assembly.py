@@ -24,13 +24,17 @@ __all__ = ["Assembly", "Plan"]
 
 @dataclass
 class Plan:
-    """An op to be: the call at a node, and what of the nodes behind it was folded into it."""
+    """An op to be: the call at a node, and what of the nodes behind it was folded into it.
+
+    ``narrow`` is the type in which others read its result, where it was given a wider one than its layer asked for.
+    """
 
     call: MatchedCall
     name: str
     config: LayerConfig
     norm: BatchNorm | None = None
     front: FoldedNormalization | None = None
+    narrow: str = ""
 
     @property
     def row(self) -> Row:

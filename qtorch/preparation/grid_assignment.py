@@ -84,9 +84,8 @@ class GridAssignment:
         ):
             # What only moves float values has no reason to round them.
             plan.config = replace(plan.config, skip=True)
-        first = next(iter(sources.values()))
         follows = plan.row.selects and len(sources) == 1
-        dtype = self.sharing.grid(first).dtype if follows else plan.config.activations
+        dtype = self._read_as(next(iter(sources.values()))) if follows else plan.config.activations
         plan.config = plan.config.with_activations(dtype)
         self._require_type(node, plan)
         for role, source in list(sources.items()):
@@ -117,6 +116,11 @@ class GridAssignment:
         smallest = output.smallest if isinstance(output, Free) else 0.0
         smallest = max(smallest, SMALLEST_RELU6_SCALE if plan.call.attrs.get("activation") == "relu6" else 0.0)
         self.sharing.add(node, SharedGrid(dtype, plan.config, fixed, rectified, smallest))
+
+    def _read_as(self, source: fx.Node) -> str:
+        """The type in which an op that only moves its input has it."""
+        plan = self.plans.get(source)
+        return plan.narrow if plan is not None and plan.narrow else self.sharing.grid(source).dtype
 
     def _share_indices(self, node: fx.Node, plan: Plan) -> None:
         """What is made of indices alone: the same ones, in another shape, or what is looked up by them."""

@@ -10,6 +10,7 @@ from qtorch.config import LayerConfig, QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.preparation.assembly import Plan
 from qtorch.preparation.sharing import Sharing
+from qtorch.preparation.summed_squares import WIDENED
 from qtorch.preparation.unheard_settings import GRID_SETTINGS, WEIGHT_SETTINGS
 from qtorch.row.constraints import Indices, SameAs, SymmetricWeight
 
@@ -64,5 +65,6 @@ class LayerSettings:
         if not isinstance(plan.row.constraints["output"], SameAs):
             # The widest margin counts where several tensors share a grid.
             heard |= {"margin"}
+        heard |= {"squares"} if plan.row.name in WIDENED else frozenset()
         follows = plan.row.selects and len(plan.call.sources) == 1
         return heard | {"skip"} | (frozenset() if follows else {"activations"})

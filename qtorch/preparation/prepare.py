@@ -31,6 +31,7 @@ from qtorch.preparation.planning import OpNames, Planning
 from qtorch.preparation.python_numbers import require_no_numbers
 from qtorch.preparation.start_states import write_out_zeros
 from qtorch.preparation.sum_room import require_possible_sums
+from qtorch.preparation.summed_squares import widen_summed_squares
 from qtorch.preparation.unheard_settings import unheard
 
 __all__ = ["prepare", "unwrapped"]
@@ -99,6 +100,7 @@ def _put_ops(traced: fx.GraphModule, config: QuantizationConfig) -> dict[str, fr
     write_out_zeros(traced)
     plans = Planning(traced, settings, names).run()
     require_inputs_read(traced)
+    widen_summed_squares(plans)
     sharing = GridAssignment(traced, plans, settings, names).run()
     settings.require_known()
     heard = settings.heard(plans, sharing)

@@ -12,7 +12,7 @@ from qtorch.errors import AccumulatorOverflow
 from qtorch.preparation.assembly import Plan
 from qtorch.row.row import Attrs, Row
 
-__all__ = ["require_possible_sums", "require_sum_room"]
+__all__ = ["has_possible_sums", "require_possible_sums", "require_sum_room"]
 
 #: What codes reach to both sides of any zero point that an input's range could give them.
 _ALWAYS_REACHED = {"int8": (-127, 127), "int16": (-(2**15), 2**15 - 1)}
@@ -32,10 +32,8 @@ def require_sum_room(layer: str, row: Row, attrs: Attrs, shape: tuple[int, ...],
     Raises:
         AccumulatorOverflow: so it is.
     """
-    if row.sums is None:
-        return
-    least, greatest = row.sums(attrs, shape, low, high)
-    if least < -(2**31) or greatest >= 2**31:
+    least, greatest = (0, 0) if row.sums is None else row.sums(attrs, shape, low, high)
+    if not _in_int32(least, greatest):
         raise AccumulatorOverflow(
             where=f"layer {layer!r}",
             expected=f"a {row.name} whose sums are int32 values for every input, as the device has them",
@@ -56,3 +54,13 @@ def require_possible_sums(plans: Iterable[Plan]) -> None:
         if source is not None and not plan.config.skip:
             reach = _ALWAYS_REACHED[plan.config.activations]
             require_sum_room(plan.name, plan.row, plan.call.attrs, shape_of(source), *reach)
+
+
+def has_possible_sums(plan: Plan, dtype: str) -> bool:
+    """Whether no input's range takes an op's sums of codes of a type beyond int32."""
+    shape = shape_of(plan.call.sources["input"])
+    return plan.row.sums is None or _in_int32(*plan.row.sums(plan.call.attrs, shape, *_ALWAYS_REACHED[dtype]))
+
+
+def _in_int32(least: int, greatest: int) -> bool:
+    return least >= -(2**31) and greatest < 2**31

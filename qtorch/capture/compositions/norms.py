@@ -1,8 +1,9 @@
 """Normalizations by statistics of the sample itself, in the ops that the device has.
 
 MEAN, SQUARED_DIFFERENCE, MEAN, ADD (the epsilon), RSQRT, SUB, MUL, and MUL and ADD of weight and bias where there are
-some. Each intermediate has 8 bits of its own. Sources: Ba et al. 2016 (arXiv:1607.06450), Ulyanov et al. 2016
-(arXiv:1607.08022), Wu and He 2018 (arXiv:1803.08494), Zhang and Sennrich 2019 (arXiv:1910.07467).
+some. :mod:`qtorch.preparation.summed_squares` gives squares and their mean 16 bits where asked. Sources: Ba et al.
+2016 (arXiv:1607.06450), Ulyanov et al. 2016 (arXiv:1607.08022), Wu and He 2018 (arXiv:1803.08494), Zhang and Sennrich
+2019 (arXiv:1910.07467).
 """
 
 from __future__ import annotations
