@@ -75,6 +75,17 @@ CASES: dict[str, Case] = {
         IMAGE,
     ),
     "cosine_similarity": (lambda s, x: F.cosine_similarity(x, x.relu(), 1), IMAGE),
+    "cdist": (lambda s, x: torch.cdist(x, s.matrix[:3]) + torch.cdist(x, x.relu(), p=1)[..., :3], SEQUENCE),
+    "cdist of vectors": (lambda s, x: torch.cdist(x, s.matrix), VECTOR),
+    "errors": (
+        lambda s, x: F.mse_loss(x, x.relu(), reduction="none") + F.l1_loss(x, s.image.expand_as(x), reduction="none"),
+        IMAGE,
+    ),
+    "sums from zeros": (
+        lambda s, x: (torch.zeros_like(x) + x).sum(1) - (x.new_zeros(x.shape[0], 8, 8) - x.mean(1)),
+        IMAGE,
+    ),
+    "windows of blocks": (lambda s, x: x.unfold(2, 4, 2) + x.unfold(2, 6, 1)[..., :4], SEQUENCE),
     "pairwise_distance": (lambda s, x: F.pairwise_distance(x, x.relu()), VECTOR),
     "sum": (lambda s, x: x.sum((2, 3), keepdim=True) + x.sum(1, keepdim=True), IMAGE),
     "amax of an image": (lambda s, x: x.amax((2, 3)) + x.amin((2, 3)), IMAGE),

@@ -16,6 +16,8 @@ from qtorch.capture.compositions.table import (
     decomposes,
     is_constant,
     result_shape,
+    same_shape,
+    shape_of,
     writer_of,
 )
 from qtorch.capture.nodes import operator_name
@@ -89,8 +91,19 @@ def _mul(input: Any, other: Any) -> Any:
     return fx.Proxy(number, input.tracer) if size.args[0] is number else None
 
 
+def _is_nothing(x: Any, other: Any) -> bool:
+    """Whether a tensor is zeros, to which another one of the result's shape is added: a sum's first value."""
+    if not isinstance(x, fx.Proxy) or not isinstance(other, fx.Proxy):
+        return False
+    return operator_name(x.node) in ("zeros", "zeros_like", "new_zeros") and same_shape(
+        shape_of(other), result_shape(other)
+    )
+
+
 @decomposes("add")
 def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
+    if alpha == 1 and (_is_nothing(input, other) or _is_nothing(other, input)):
+        return other if _is_nothing(input, other) else input
     if alpha != 1 or is_condition(input) or is_condition(other):
         return _of_numbers(aten.add.Tensor, input, other, alpha)
     scores = _with_mask(input, other)
@@ -106,6 +119,10 @@ def _with_mask(scores: Any, mask: Any) -> Any:
 
 @decomposes("sub")
 def _sub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    if alpha == 1 and _is_nothing(input, other):
+        return aten.neg.default(other)
+    if _is_nothing(other, input):
+        return input
     return _of_numbers(aten.sub.Tensor, input, other, alpha)
 
 
