@@ -10,7 +10,7 @@ from torch import fx
 
 from qtorch.capture.compositions.broadcasts import BROADCASTING
 from qtorch.capture.compositions.conditions import as_ones, is_condition
-from qtorch.capture.compositions.known_values import known_value
+from qtorch.capture.compositions.known_values import known_value, same_for_all
 from qtorch.capture.compositions.masks import added_mask
 from qtorch.capture.compositions.table import (
     decomposes,
@@ -81,7 +81,16 @@ def _is_tensor(x: fx.Proxy) -> bool:
 
 @decomposes("mul")
 def _mul(input: Any, other: Any) -> Any:
-    """A number's sign times its size, which a pooling of powers takes of its mean, is the number."""
+    """A number's sign times its size, which a pooling of powers takes of its mean, is the number; a number times what
+    is the same for every sample is so too.
+    """
+    if _is_number(other):
+        same = same_for_all(input)
+        if same is input or not is_constant(same):
+            return None
+        whole: Any = input.node.args[1]
+        sizes = [fx.Proxy(each, input.tracer) if isinstance(each, fx.Node) else each for each in whole]
+        return aten.expand.default(aten.mul.Tensor(same, other), sizes)
     if not isinstance(input, fx.Proxy) or not isinstance(other, fx.Proxy):
         return None
     size: Any = other.node.args[0] if operator_name(other.node) == "relu" else other.node

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from qtorch.capture.compositions.known_values import same_for_all
 from qtorch.capture.compositions.table import (
     constant,
     decomposes,
@@ -110,6 +111,7 @@ def _pairwise_distance(x1: Any, x2: Any, p: float = 2, eps: float = 1e-6, keepdi
 @decomposes("cdist")
 def _cdist(x1: Any, x2: Any, p: float = 2, compute_mode: Any = None) -> Any:
     """Each vector of one less each of the other; as products of matrices they would cancel on a grid."""
+    x1, x2 = same_for_all(x1), same_for_all(x2)
     one, other = aten.unsqueeze.default(x1, -2), aten.unsqueeze.default(x2, -3)
     apart = (*shape_of(x1)[1:], *shape_of(x2)[-2:-1])
     if not all(isinstance(size, int) for size in (*apart, shape_of(x2)[-1])) or math.prod(apart) > _MOST_DIFFERENCES:
