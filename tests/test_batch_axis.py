@@ -190,6 +190,7 @@ FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
         lambda net, x: F.scaled_dot_product_attention(*[x.flatten(0, 1)] * 3, net.table[:, 0, :6]).view(x.shape), IMAGE,
     ),
     "padded": (lambda net, x: F.pad(x.transpose(0, 1), (1, 0, 0, 0, 2, 0)).transpose(0, 1), SEQUENCE),
+    "padded by what is there": (lambda net, x: F.pad(x.view(1, -1, 8), (3, 3), "reflect").view(-1, 6, 14), SEQUENCE),
     "indexed": (lambda net, x: x.transpose(0, 1)[net.order].movedim(2, 0), SEQUENCE),
     "selected": (lambda net, x: x.transpose(0, 1)[-1], SEQUENCE),
     "largest": (lambda net, x: x.transpose(0, 1).max(0).values, SEQUENCE),
@@ -318,6 +319,33 @@ class Recurrent(nn.Module):
         other, _ = self.layer(y)
         ys = ys + other
         return (ys if self.first else ys.transpose(0, 1)).mean(1) + last[-1]
+
+
+class RecurrentInBlocks(nn.Module):
+    """A layer of each of several sequences that a sample has, begun with zeros and with states of their own."""
+
+    def __init__(self, kind: Any, batch_first: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.first = kind(8, 5, batch_first=batch_first), batch_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.reshape(-1, 3, 8) if self.first else x.view(-1, 2, 3, 8).permute(2, 1, 0, 3).flatten(1, 2)
+        ys, last = self.layer(y)
+        again, last = self.layer(y * 2, last)
+        last = last[0] if isinstance(last, tuple) else last
+        ys = ys + again if self.first else (ys + again).transpose(0, 1).unflatten(0, (2, -1)).transpose(0, 1)
+        last = last[0].view(-1, 2, 5) if self.first else last[0].view(2, -1, 5).transpose(0, 1)
+        return ys.reshape(x.shape[0], -1) + last.sum(1).repeat(1, 6)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_sample_has_several_sequences(kind: Any, batch_first: bool) -> None:
+    net = RecurrentInBlocks(kind, batch_first).eval()
+    graph = captured(net, SEQUENCE)
+    x = torch.randn(5, 6, 8)
+    torch.testing.assert_close(graph.eval()(x), net(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

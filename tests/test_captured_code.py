@@ -317,10 +317,11 @@ def test_a_norm_by_function_is_folded_whoever_reads_sizes() -> None:
 class Found:
     boxes: Tensor
     scores: Tensor
+    more: dict[str, Any] | None = None
 
 
 def test_values_that_nest_come_out_as_they_do_of_the_network() -> None:
-    pytree.register_dataclass(Found)
+    """Torch has not been told of the dataclass, as it seldom is."""
 
     class Detector(nn.Module):
         def __init__(self) -> None:
@@ -329,12 +330,15 @@ def test_values_that_nest_come_out_as_they_do_of_the_network() -> None:
 
         def forward(self, x: dict[str, Tensor]) -> Found:
             y = self.layer(x["a"]) + x["b"]
-            return Found(y * 2, y.sigmoid())
+            return Found(y * 2, y.sigmoid(), {"stride": 8, "of": "boxes", "inner": Found(y, -y)})
 
     net, x = Detector(), {"a": torch.rand(3, 4), "b": torch.rand(3, 4)}
     result = qtorch.prepare(net, ({"a": x["a"][:1], "b": x["b"][:1]},))(x)
     assert isinstance(result, Found)
     assert torch.allclose(result.boxes, net(x).boxes, atol=1e-6)
+    assert result.more["stride"] == 8
+    assert result.more["of"] == "boxes"
+    assert torch.allclose(result.more["inner"].scores, net(x).more["inner"].scores, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")

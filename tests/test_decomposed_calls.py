@@ -68,6 +68,7 @@ CASES: dict[str, Case] = {
     "where by a buffer": (lambda s, x: torch.where(x > s.image, x, 0.0), IMAGE),
     "ones": (lambda s, x: x * (x > 0) + (x < 0).float() * x + (x.mT > 0).to(torch.float32) + (x.mT != 0), IMAGE),
     "any, all": (lambda s, x: (x > 0).any(1, keepdim=True).float() * x - (x > -1).all(2, True).float(), IMAGE),
+    "where else a number of ones": (lambda s, x: torch.where(s.mask, x, -9 * torch.ones_like(x)), IMAGE),
     "masked_fill of itself": (lambda s, x: x.masked_fill(x < 0, 0) + x.masked_fill(x.mT > 0, 0.5), IMAGE),
     "masked_fill": (lambda s, x: x.masked_fill(s.mask, 0) + x.masked_fill(s.mask, 2.5), IMAGE),
     "constants of a batch": (
@@ -75,6 +76,18 @@ CASES: dict[str, Case] = {
         IMAGE,
     ),
     "cosine_similarity": (lambda s, x: F.cosine_similarity(x, x.relu(), 1), IMAGE),
+    "cdist": (lambda s, x: torch.cdist(x, s.matrix[:3]) + torch.cdist(x, x.relu(), p=1)[..., :3], SEQUENCE),
+    "cdist of vectors": (lambda s, x: torch.cdist(x, s.matrix), VECTOR),
+    "cdist of the same": (lambda s, x: torch.cdist(x, s.matrix[None].expand(x.size(0), -1, -1)), SEQUENCE),
+    "errors": (
+        lambda s, x: F.mse_loss(x, x.relu(), reduction="none") + F.l1_loss(x, s.image.expand_as(x), reduction="none"),
+        IMAGE,
+    ),
+    "sums from zeros": (
+        lambda s, x: (torch.zeros_like(x) + x).sum(1) - (x.new_zeros(x.shape[0], 8, 8) - x.mean(1)),
+        IMAGE,
+    ),
+    "windows of blocks": (lambda s, x: x.unfold(2, 4, 2) + x.unfold(2, 6, 1)[..., :4], SEQUENCE),
     "pairwise_distance": (lambda s, x: F.pairwise_distance(x, x.relu()), VECTOR),
     "sum": (lambda s, x: x.sum((2, 3), keepdim=True) + x.sum(1, keepdim=True), IMAGE),
     "amax of an image": (lambda s, x: x.amax((2, 3)) + x.amin((2, 3)), IMAGE),

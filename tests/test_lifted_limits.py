@@ -189,6 +189,14 @@ FORMS: dict[str, Form] = {
     "index_fill": call(lambda x: x.index_fill(2, torch.tensor([1, 2]), 0.5)),
     "index_copy": call(lambda x: x.index_copy(1, torch.tensor([3, 1]), x[:, :2])),
     "index_add": call(lambda x: x.index_add(1, torch.tensor([3, 1]), x[:, :2], alpha=2)),
+    "index_add at one place": call(
+        lambda x: (
+            x.new_zeros(x.shape).index_add(1, torch.tensor([3, 1, 3]), x[:, :3])
+            + x.scatter_add(
+                2, torch.tensor([0, 2, 2]).view(1, 1, 3, 1).expand(x.shape[0], 4, 3, x.shape[3]), x[:, :, :3]
+            )
+        )
+    ),
     "slice_scatter": call(lambda x: torch.slice_scatter(x, x[:, :, :2], 2, 1, 7, 3)),
     "select_scatter": call(lambda x: torch.select_scatter(x, x[:, 0], 1, -2)),
     "diagonal written": written(lambda y, x: y.diagonal(0, 2, 3).copy_(x[:, :, 0])),
@@ -245,7 +253,7 @@ def test_networks_of_volumes_train_as_they_are_and_move_little() -> None:
         (call(lambda x: x.roll(1)), ["roll", "batch"]),
         (call(lambda x: x.argsort(1)), ["argsort", "indices"]),
         (call(lambda x: x.topk(2, 1)[0]), ["topk"]),
-        (call(lambda x: torch.cdist(x, x)), ["cdist"]),
+        (call(lambda x: torch.cdist(x.flatten(1), x.flatten(1))), ["cdist"]),
         (call(lambda x: F.max_pool2d(x, 2, return_indices=True)[1]), ["indices out"]),
         (written(lambda y, x: y[::2].zero_()), ["every 2. sample", "clone"]),
     ],

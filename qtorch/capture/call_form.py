@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,12 @@ class Arguments:
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+
+#: Dataclasses that can't be made of their fields.
+_CLOSED: set[type] = set()
+#: What may stand beside the tensors that a network returns.
+_PLAIN = (type(None), bool, int, float, str)
 
 
 def signature_of(net: nn.Module) -> inspect.Signature:
@@ -106,7 +112,7 @@ class _Form:
 
     @cached_property
     def _flat(self) -> tuple[list[Any], pytree.TreeSpec]:
-        return pytree.tree_flatten(self.whole)
+        return pytree.tree_flatten(_opened(self.whole))
 
     @property
     def _constants(self) -> list[Any]:
@@ -223,7 +229,7 @@ def call_form(net: nn.Module, arguments: Arguments, taken: Collection[str] = ())
             remedy="pass a tensor, a tuple with an argument in each place, or a dict of arguments by name",
         ) from None
     bound.apply_defaults()
-    paths, spec = pytree.tree_flatten_with_path(dict(bound.arguments))
+    paths, spec = pytree.tree_flatten_with_path(_opened(dict(bound.arguments)))
     leaves = [torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf for _, leaf in paths]
     names = [_name(path) for (path, _), leaf in zip(paths, leaves, strict=True) if isinstance(leaf, Tensor)]
     if not names:
@@ -271,7 +277,19 @@ def _same(expected: Any, got: Any) -> bool:
 
 def tensors_in(values: Any) -> tuple[Tensor, ...]:
     """The tensors that a network took or returned, from whatever they stand in, in the order of the device's."""
-    return (values,) if _is_tensor(values) else tuple(t for t in pytree.tree_leaves(values) if _is_tensor(t))
+    return (values,) if _is_tensor(values) else tuple(t for t in pytree.tree_leaves(_opened(values)) if _is_tensor(t))
+
+
+def _opened(values: Any) -> Any:
+    """Values among whose dataclasses torch knows every one: a network may return such without having told it so."""
+    unknown = {type(leaf) for leaf in pytree.tree_leaves(values) if is_dataclass(leaf) and not isinstance(leaf, type)}
+    for kind in unknown.difference(_CLOSED):
+        try:
+            pytree.register_dataclass(kind)
+        except ValueError:
+            # One whose constructor does not take all of its fields.
+            _CLOSED.add(kind)
+    return _opened(values) if unknown.difference(_CLOSED) else values
 
 
 def _is_tensor(value: Any) -> bool:
@@ -303,15 +321,15 @@ def output_form(result: Any) -> tuple[OutputForm | None, Any]:
     ``None`` where it returns just that.
 
     Args:
-        result: with a tensor at each leaf; ``None`` may stand beside them.
+        result: with a tensor at each leaf; ``None``, numbers and words may stand beside them, and stay what they are.
     """
-    leaves, spec = pytree.tree_flatten(result)
-    outputs = tuple(leaf for leaf in leaves if leaf is not None)
+    leaves, spec = pytree.tree_flatten(_opened(result))
+    outputs = tuple(leaf for leaf in leaves if not isinstance(leaf, _PLAIN))
     if spec.is_leaf() or (
         type(result) is tuple
         and all(a is b for a, b in zip(leaves, result, strict=False))
         and len(outputs) == len(result)
     ):
         return None, result
-    form = OutputForm(pytree.tree_unflatten([None if leaf is None else _TENSOR for leaf in leaves], spec))
+    form = OutputForm(pytree.tree_unflatten([leaf if isinstance(leaf, _PLAIN) else _TENSOR for leaf in leaves], spec))
     return form, outputs[0] if len(outputs) == 1 else outputs

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from qtorch.capture.alike_samples import compute_one_of_alike_samples
 from qtorch.capture.batch.in_front import put_batch_in_front
 from qtorch.capture.call_form import Arguments, CallForm, OutputForm, arguments_of, call_form, signature_of
+from qtorch.capture.compositions.complex_numbers import write_parts_of_complex_numbers
 from qtorch.capture.compositions.decompose import decompose_calls
 from qtorch.capture.constant_folding import fold_constants
 from qtorch.capture.evaluation_comparison import require_captured
@@ -185,6 +186,7 @@ class Capture:
         traced = trace.graph.eval()
         if decomposed:
             compute_one_of_alike_samples(traced)
+            write_parts_of_complex_numbers(traced)
             traced.norm_in_parts = "" if trace.fixed_batch else put_batch_in_front(traced)
             decompose_calls(traced, self.activations)
             drop_identities(traced)

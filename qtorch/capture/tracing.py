@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtorch.capture.call_form import CallForm, OutputForm
 from qtorch.capture.exporting import export_network, first_repeated
@@ -37,7 +38,7 @@ def is_leaf(net: nn.Module) -> bool:
     if is_opened(net):
         return False
     # What was derived from a norm without another forward asks for sizes, as no user's code does.
-    norm = isinstance(net, nn.modules.batchnorm._BatchNorm) and type(net).forward.__module__.startswith("torch.nn")
+    norm = isinstance(net, _BatchNorm) and type(net).forward.__module__.startswith("torch.nn")
     return norm or isinstance(net, Normalization) or type(net) in _layers_of_rows() or type(net) in DROPOUTS
 
 
@@ -174,6 +175,9 @@ def trace(
         return Trace(kind(net, _row_of_layers(net, form.names[0]), kind.__name__), None, (), (), False, ())
     kept = {path for path, module in net.named_modules() if is_leaf(module) or path in opaque}
     layers = {path: net.get_submodule(path) for path in kept}
+    if any(isinstance(each, _BatchNorm) and each.training and path not in kept for path, each in net.named_modules()):
+        # Its code writes statistics, so that these would be shown in a second go.
+        shown = (*shown, *(path for path, layer in layers.items() if isinstance(layer, nn.Flatten | nn.Unflatten)))
     closed = {path for path, layer in layers.items() if path in opaque or _is_others(layer)}
     try:
         shown = tuple(path for path in shown if path not in opaque)
@@ -190,7 +194,7 @@ def trace(
         layer._forward_pre_hooks.clear()
         layer._forward_hooks.clear()
     traced = kind(net, graph, kind.__name__)
-    norms = {path for path, module in net.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+    norms = {path for path, module in net.named_modules() if isinstance(module, _BatchNorm)}
     written = write_values(traced)
     writes = tuple(name for name in written.attributes if name.rpartition(".")[0] not in norms)
     drop_identities(traced)

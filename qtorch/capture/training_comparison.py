@@ -139,10 +139,10 @@ def _hold_what_is_computed_with(calls: fx.GraphModule) -> None:
 def _first_difference(
     mine: nn.Module, theirs: nn.Module, form: CallForm, inputs: Sequence[Tensor], pairs: dict[str, str | None]
 ) -> str:
+    nudged = [x * (1 + 2**-22) if x.is_floating_point() else x for x in inputs]
+    others = copied(theirs, ()), copied(theirs, ())
     for seed in range(_STEPS):
-        nudged = [x * (1 + 2**-22) if x.is_floating_point() else x for x in inputs]
         try:
-            others = copied(theirs, ()), copied(theirs, ())
             wanted, again = _step(theirs, form, inputs, seed), _step(others[0], form, inputs, seed)
             moved = _step(others[1], form, nudged, seed)
         except Exception:

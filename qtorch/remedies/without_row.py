@@ -35,6 +35,10 @@ _NO_INDEX = none(
     "taken of, and take them in the firmware"
 )
 _OTHER_TYPE = none("float32 is the type of networks; of an index, make a vector of zeros and a one outside the network")
+_SPECTRUM = none(
+    "transforms of at most 1024 numbers along axes of a sample are products with constants, torch.stft and torch.istft "
+    "with a window that is a buffer among them; phases, angle(), have no form"
+)
 _SPREAD = "leave it out: additions and products spread an axis of size 1 by themselves"
 
 
@@ -65,6 +69,9 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
     # Images.
     **dict.fromkeys(("gridsample", "affinegrid"), always(none("pixels lie where the shape says, not where data do"))),
     # Arithmetic.
+    **{f"fft{name}{axes}": always(_SPECTRUM) for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
+       for axes in ("", "2", "n")},
+    **dict.fromkeys(("stft", "istft", "angle"), always(_SPECTRUM)),
     "pairwisedistance": always(none("of the distances that are sums of powers there is the one of squares alone, p=2")),
     "pdist": always(PRODUCT),
     **dict.fromkeys(("bilinear", "scaledmm", "scaledgroupedmm", "groupedmm", "imatmul"), always(PRODUCT)),

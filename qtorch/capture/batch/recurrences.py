@@ -21,6 +21,12 @@ aten = torch.ops.aten
 #: What makes first states of nothing, or of what has the batch in front: they stay.
 _MADE = frozenset({"expand", "full", "new_full", "new_zeros", "stack", "unsqueeze", "zeros", "zeros_like"})
 
+#: Such that are zeros, of however many sequences.
+_ZEROS = frozenset({"new_zeros", "zeros", "zeros_like"})
+
+#: Of all sequences together that a sample has: a layer without an op of its own makes calls for every step.
+_MOST_STEPS = 512
+
 _SWAPPED = [1, 0, 2]
 
 
@@ -28,34 +34,58 @@ _SWAPPED = [1, 0, 2]
 def _recurrent(call: MovedCall) -> Result:
     x = call.held(call.node.args[0])
     batch_first = call.arguments.get("batch_first")
-    if x is None or batch_first is None or x.layout.merged or x.layout.rank != 3:
+    if x is None or batch_first is None or x.layout.rank != 3 or x.layout.axis != (0 if batch_first else 1):
         return None
-    if x.layout.axis != (0 if batch_first else 1):
+    rows, place = x.layout.outer * x.layout.inner, x.layout.place(x.layout.axis)
+    if not x.layout.merged:
+        results = [_called(call, x.node, 0)]
+    elif rows * call.shape[1 if batch_first else 0] <= _MOST_STEPS:
+        # Sequences that a sample has several of, one by one.
+        results = [_called(call, call.emit(aten.select.int, x.node, place, row), row) for row in range(rows)]
+    else:
         return None
-    hx = call.arguments["hx"]
-    states = [_turned(call, state) for state in (hx if isinstance(hx, list | tuple) else [hx])]
-    if None in states:
+    if any(result is None for result in results):
         return None
-    batch, steps = x.node.meta["val"].shape[:2]
-    node = call.again_as(
-        {"input": x.node, "hx": states if isinstance(hx, list | tuple) else states[0], "batch_first": True},
-        [x.node.meta["val"].new_empty(shape) for shape in ((batch, steps, call.shape[2]), *call.shapes[1:])],
-    )
-    ends = [call.emit(operator.getitem, node, at) for at in range(1, len(call.shapes))]
+    merged = x.layout.merged
+    parts: list[Any] = [list(each) for each in zip(*results, strict=True)]
+    places = [place, *[2] * (len(parts) - 1)]
+    sequence, *ends = [
+        call.emit(aten.stack.default, each, at) if merged else each[0] for each, at in zip(parts, places, strict=True)
+    ]
     return [
-        Held(node, x.layout.with_sizes(call.shape)),
+        Held(sequence, x.layout.with_sizes(call.shape)),
         *(
-            Held(call.emit(aten.permute.default, end, _SWAPPED), layout_of(shape, 1, 1, 1))
+            Held(end, layout_of(shape, 1, x.layout.outer, x.layout.inner))
             for end, shape in zip(ends, call.shapes[1:], strict=True)
         ),
     ]
 
 
-def _turned(call: MovedCall, state: Any) -> fx.Node | None:
-    """A first state as a layer takes it."""
+def _called(call: MovedCall, x: fx.Node, row: int) -> list[fx.Node] | None:
+    """What the layer makes of a sequence ``[B, T, C]`` of each sample: all states, and the last ones ``[B, L, H]``."""
+    hx = call.arguments["hx"]
+    states = [_turned(call, state, row) for state in (hx if isinstance(hx, list | tuple) else [hx])]
+    if None in states:
+        return None
+    batch, steps = x.meta["val"].shape[:2]
+    node = call.again_as(
+        {"input": x, "hx": states if isinstance(hx, list | tuple) else states[0], "batch_first": True},
+        [
+            x.meta["val"].new_empty((batch, steps, call.shape[2])),
+            *(x.meta["val"].new_empty((shape[0], batch, shape[2])) for shape in call.shapes[1:]),
+        ],
+    )
+    ends = [call.emit(operator.getitem, node, at) for at in range(len(call.shapes))]
+    return [ends[0], *(call.emit(aten.permute.default, end, _SWAPPED) for end in ends[1:])]
+
+
+def _turned(call: MovedCall, state: Any, row: int) -> fx.Node | None:
+    """A first state as a layer takes it, for one of the sequences that a sample has."""
     held = call.held(state)
-    if held is None or held.layout.axis != 1 or held.layout.merged:
+    if held is None or held.layout.axis != 1:
         # A constant that is the same for every sample would say how many there are.
         return None
     made: fx.Node = state
+    if held.layout.merged and operator_name(made) not in _ZEROS:
+        return call.emit(aten.permute.default, call.emit(aten.select.int, held.node, 2, row), _SWAPPED)
     return made if operator_name(made) in _MADE else call.emit(aten.permute.default, held.node, _SWAPPED)

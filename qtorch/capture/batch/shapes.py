@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 from typing import Any
 
@@ -245,7 +246,7 @@ def _all_held(call: MovedCall) -> list[Held] | None:
 def _pad(call: MovedCall) -> Result:
     x = call.source
     amounts = list(call.arguments["pad"])
-    if x is None or call.arguments.get("mode", "constant") != "constant":
+    if x is None:
         return None
     # The last axis comes first.
     pairs = [amounts[i : i + 2] for i in range(0, len(amounts), 2)]
@@ -254,8 +255,14 @@ def _pad(call: MovedCall) -> Result:
         if any(pairs[at]):
             return None
         pairs = pairs if x.layout.merged else pairs[:at] + pairs[at + 1 :]
-    changed = {"self": x.node, "pad": [amount for pair in pairs for amount in pair]}
-    return Held(call.again(changed), x.layout.with_sizes(call.shape))
+    node = x.node
+    if call.arguments.get("mode", "constant") != "constant":
+        # Borders are made of images and the like alone, whose channels all other axes are.
+        sizes = list(sizes_of(node)[1:])
+        kept = len(sizes) - len(pairs)
+        node = call.reshaped(node, [math.prod(sizes[:kept]), *sizes[kept:]])
+    padded = call.again({"self": node, "pad": [amount for pair in pairs for amount in pair]})
+    return call.as_held(padded, x.layout.with_sizes(call.shape))
 
 
 @rule("index")

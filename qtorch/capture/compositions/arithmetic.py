@@ -10,12 +10,14 @@ from torch import fx
 
 from qtorch.capture.compositions.broadcasts import BROADCASTING
 from qtorch.capture.compositions.conditions import as_ones, is_condition
-from qtorch.capture.compositions.known_values import known_value
+from qtorch.capture.compositions.known_values import known_value, same_for_all
 from qtorch.capture.compositions.masks import added_mask
 from qtorch.capture.compositions.table import (
     decomposes,
     is_constant,
     result_shape,
+    same_shape,
+    shape_of,
     writer_of,
 )
 from qtorch.capture.nodes import operator_name
@@ -79,7 +81,16 @@ def _is_tensor(x: fx.Proxy) -> bool:
 
 @decomposes("mul")
 def _mul(input: Any, other: Any) -> Any:
-    """A number's sign times its size, which a pooling of powers takes of its mean, is the number."""
+    """A number's sign times its size, which a pooling of powers takes of its mean, is the number; a number times what
+    is the same for every sample is so too.
+    """
+    if _is_number(other):
+        same = same_for_all(input)
+        if same is input or not is_constant(same):
+            return None
+        whole: Any = input.node.args[1]
+        sizes = [fx.Proxy(each, input.tracer) if isinstance(each, fx.Node) else each for each in whole]
+        return aten.expand.default(aten.mul.Tensor(same, other), sizes)
     if not isinstance(input, fx.Proxy) or not isinstance(other, fx.Proxy):
         return None
     size: Any = other.node.args[0] if operator_name(other.node) == "relu" else other.node
@@ -89,8 +100,19 @@ def _mul(input: Any, other: Any) -> Any:
     return fx.Proxy(number, input.tracer) if size.args[0] is number else None
 
 
+def _is_nothing(x: Any, other: Any) -> bool:
+    """Whether a tensor is zeros, to which another one of the result's shape is added: a sum's first value."""
+    if not isinstance(x, fx.Proxy) or not isinstance(other, fx.Proxy):
+        return False
+    return operator_name(x.node) in ("zeros", "zeros_like", "new_zeros") and same_shape(
+        shape_of(other), result_shape(other)
+    )
+
+
 @decomposes("add")
 def _add(input: Any, other: Any, alpha: Any = 1) -> Any:
+    if alpha == 1 and (_is_nothing(input, other) or _is_nothing(other, input)):
+        return other if _is_nothing(input, other) else input
     if alpha != 1 or is_condition(input) or is_condition(other):
         return _of_numbers(aten.add.Tensor, input, other, alpha)
     scores = _with_mask(input, other)
@@ -106,6 +128,10 @@ def _with_mask(scores: Any, mask: Any) -> Any:
 
 @decomposes("sub")
 def _sub(input: Any, other: Any, alpha: Any = 1) -> Any:
+    if alpha == 1 and _is_nothing(input, other):
+        return aten.neg.default(other)
+    if _is_nothing(other, input):
+        return input
     return _of_numbers(aten.sub.Tensor, input, other, alpha)
 
 

@@ -23,7 +23,7 @@ from qtorch.capture.compositions.conditions import (
     table_of,
 )
 from qtorch.capture.compositions.masks import filled, of_one_sample
-from qtorch.capture.compositions.table import decomposes, is_constant, same_shape, shape_of
+from qtorch.capture.compositions.table import decomposes, is_constant, result_shape, same_shape, shape_of
 from qtorch.capture.nodes import operator_name
 from qtorch.families.functions_of_one_number import Steps, in_one_table
 
@@ -38,6 +38,9 @@ _EXTREMA: Mapping[str, Any] = {
 @decomposes("where")
 def _where(condition: Any, input: Any, other: Any) -> Any:
     condition = of_one_sample(condition)
+    if isinstance(input, fx.Proxy) and same_shape(shape_of(input), result_shape(input)):
+        number = constant_number(other)
+        other = other if number is None else number
     if isinstance(input, fx.Proxy):
         scores = filled(input, condition, other)
         if scores is not None:

@@ -272,6 +272,9 @@ def _number_of_node(node: fx.Node) -> float | None:
     if name == "neg" and isinstance(node.args[0], fx.Node):
         number = _number_of_node(node.args[0])
         return None if number is None else -number
+    if name == "mul" and isinstance(node.args[0], fx.Node) and isinstance(node.args[1], int | float):
+        number = _number_of_node(node.args[0])
+        return None if number is None else number * node.args[1]
     if name == "add" and isinstance(node.args[0], fx.Node) and isinstance(node.args[1], int | float):
         # Ones of the batch's size are zeros of it, and one.
         number = _number_of_node(node.args[0])

@@ -8,10 +8,22 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from qtorch.capture.compositions.table import constant, decomposes, kept_apart, permuted, reshaped, shape_of
+from qtorch.capture.compositions.known_values import same_for_all
+from qtorch.capture.compositions.table import (
+    constant,
+    decomposes,
+    kept_apart,
+    permuted,
+    reshaped,
+    shape_of,
+    squared_difference,
+)
 from qtorch.ops.l2_normalization import LARGEST_EPSILON, MOST_AXES
 
 aten = torch.ops.aten
+
+#: Differences that lie side by side until they are added up.
+_MOST_DIFFERENCES = 1 << 16
 
 
 @decomposes("linalg_vector_norm")
@@ -94,3 +106,27 @@ def _pairwise_distance(x1: Any, x2: Any, p: float = 2, eps: float = 1e-6, keepdi
     difference = aten.sub.Tensor(x1, x2)
     last = len(shape_of(difference)) - 1
     return aten.linalg_vector_norm.default(aten.add.Tensor(difference, eps), p, [last], keepdim)
+
+
+@decomposes("cdist")
+def _cdist(x1: Any, x2: Any, p: float = 2, compute_mode: Any = None) -> Any:
+    """Each vector of one less each of the other; as products of matrices they would cancel on a grid."""
+    x1, x2 = same_for_all(x1), same_for_all(x2)
+    one, other = aten.unsqueeze.default(x1, -2), aten.unsqueeze.default(x2, -3)
+    apart = (*shape_of(x1)[1:], *shape_of(x2)[-2:-1])
+    if not all(isinstance(size, int) for size in (*apart, shape_of(x2)[-1])) or math.prod(apart) > _MOST_DIFFERENCES:
+        return None
+    if p == 2:
+        return aten.sqrt.default(aten.sum.dim_IntList(squared_difference(one, other), [-1]))
+    return aten.linalg_vector_norm.default(aten.sub.Tensor(one, other), p, [-1])
+
+
+@decomposes("mse_loss")
+def _squares_of_errors(input: Any, target: Any, reduction: int = 1) -> Any:
+    """Each by itself, which scores what a network reconstructs; a mean of them has all samples in it."""
+    return None if reduction else squared_difference(input, target)
+
+
+@decomposes("l1_loss")
+def _sizes_of_errors(input: Any, target: Any, reduction: int = 1) -> Any:
+    return None if reduction else aten.abs.default(aten.sub.Tensor(input, target))

@@ -23,13 +23,15 @@ from qtorch.capture.compositions.table import (
     is_one,
     permuted,
     reshaped,
-    result_shape,
     same_shape,
     shape_of,
     sliced,
 )
 
 aten = torch.ops.aten
+
+#: Numbers of a matrix that adds up what goes to the same places.
+_MOST_ADDED_UP = 1 << 16
 
 
 def _places(indices: Sequence[Any], shape: Sequence[Any]) -> tuple[int, int, Tensor] | None:
@@ -98,16 +100,30 @@ def _index_select(input: Any, dim: int, index: Any) -> Any:
 @decomposes("take_along_dim", "gather")
 def _gather(input: Any, dim: int, index: Any = None, indices: Any = None, sparse_grad: bool = False) -> Any:
     """Of places that are the same wherever they stand along the other axes."""
-    value = known_value(same_for_all(index if indices is None else indices))
-    axis, shape = axis_of(input, dim), shape_of(input)
+    axis = axis_of(input, dim)
+    places = _places_of_all(input, axis, index if indices is None else indices)
+    return None if places is None else picked(input, axis, places)
+
+
+def _places_of_all(x: Any, axis: int, index: Any) -> list[int] | None:
+    """Places along an axis of ``x`` that are the same ones wherever they stand along all other axes."""
+    value, shape = known_value(same_for_all(index)), shape_of(x)
     if value is None or axis == 0 or value.dim() != len(shape) or value.shape[0] != 1:
         return None
     line = value.movedim(axis, -1).reshape(-1, value.shape[axis])
-    others = [size for i, size in enumerate(shape) if i not in (0, axis)]
-    same = not (line != line[0]).any()
-    if not same or [size for i, size in enumerate(result_shape(input)) if i not in (0, axis)] != others:
+    others = [i for i in range(1, len(shape)) if i != axis]
+    if (line != line[0]).any() or [shape_of(index)[i] for i in others] != [shape[i] for i in others]:
         return None
-    return picked(input, axis, (line[0] % shape[axis]).tolist())
+    return (line[0] % shape[axis]).tolist()
+
+
+@decomposes("scatter_add")
+def _scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
+    axis, shape = axis_of(input, dim), shape_of(input)
+    places = _places_of_all(input, axis, index)
+    if places is None or not same_shape(shape_of(src), (*shape[:axis], len(places), *shape[axis + 1 :])):
+        return None
+    return _written(input, axis, places, src, add=True)
 
 
 @decomposes("index_put")
@@ -222,7 +238,7 @@ def _written(x: Any, axis: int, places: list[int], value: Any, add: bool = False
     if not places:
         return x
     if len(set(places)) < len(places):
-        return None
+        return _added_up(x, axis, places, value) if add else None
     if add:
         there = picked(x, axis, places)
         if there is None:
@@ -240,6 +256,17 @@ def _written(x: Any, axis: int, places: list[int], value: Any, add: bool = False
     return concatenated(
         [_for_all(sliced(value, axis, *part), x) if put else sliced(x, axis, *part) for put, *part in parts], axis
     )
+
+
+def _added_up(x: Any, axis: int, places: list[int], value: Any) -> Any:
+    """``x`` and a product with ones: what goes to the same place is one sum, which rounds once."""
+    size, rank = shape_of(x)[axis], len(shape_of(x))
+    if size * len(places) > _MOST_ADDED_UP:
+        return None
+    order = [i for i in range(rank) if i != axis] + [axis]
+    ones = torch.nn.functional.one_hot(torch.tensor(places), size).T.float().contiguous()
+    sums = aten.linear.default(permuted(value, order), constant(x, ones))
+    return aten.add.Tensor(x, permuted(sums, [order.index(i) for i in range(rank)]))
 
 
 def _pieces(places: list[int], size: int) -> tuple[list[list[int]], bool]:

@@ -25,19 +25,28 @@ aten = torch.ops.aten
 
 @decomposes("unfold")
 def _unfold(input: Any, dimension: int, size: int, step: int) -> Any:
-    """Windows side by side are a reshape; others are slices, one for each place in a window."""
+    """Windows side by side are a reshape; others are put together of the blocks that each begins and ends with.
+
+    A block is as long as steps and windows have in common, so that each window has a slice for every block in it.
+    """
     shape, axis = shape_of(input), axis_of(input, dimension)
     if not shape or not isinstance(shape[axis], int) or axis == 0:
         return None
     count, last = (shape[axis] - size) // step + 1, len(shape)
-    if size == step:
-        apart = (*shape[:axis], count, size, *shape[axis + 1 :])
-        x = reshaped(sliced(input, axis, 0, count * size), apart)
-        return permuted(x, [i for i in range(last + 1) if i != axis + 1] + [axis + 1])
-    if size > MOST_PIECES:
+    block = math.gcd(size, step)
+    if size // block > MOST_PIECES:
         return None
-    slices = [every(input, axis, range(at, at + (count - 1) * step + 1, step)) for at in range(size)]
-    return concatenated([aten.unsqueeze.default(each, last) for each in slices], last)
+    if block == 1:
+        x = aten.unsqueeze.default(input, last)
+    else:
+        length = (count - 1) * step + size
+        apart = (*shape[:axis], length // block, block, *shape[axis + 1 :])
+        x = reshaped(sliced(input, axis, 0, length), apart)
+        x = permuted(x, [i for i in range(last + 1) if i != axis + 1] + [axis + 1])
+    stride = step // block
+    starts = range(size // block)
+    slices = [every(x, axis, range(at, at + (count - 1) * stride + 1, stride)) for at in starts]
+    return concatenated(slices, last)
 
 
 @decomposes("im2col")
