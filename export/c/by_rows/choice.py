@@ -96,7 +96,8 @@ def chosen_parts(
     def planned(way: Sequence[_Choice]) -> Placement:
         return placed(graph, calls, [part(c) for c in way])
 
-    way, found = chosen, planned(chosen)
+    way: Sequence[_Choice] = chosen
+    found = planned(way)
     least = found.lifetimes.most
     if found.plan.peak - least >= _ALIGNMENT:
         # Tensors do not fit without gaps: there is more room where other nodes need less than they may.
