@@ -97,8 +97,8 @@ class CNetwork:
         ends: byte offsets of the inputs and the outputs in working memory, by their side and number.
         placement: where everything lies.
         whole: bytes of working memory of the same network computed operator by operator.
-        by_rows: bytes that it takes by rows, or would take at least where that is no less; ``None``: nobody tried, or no
-            operator that decides has rows.
+        by_rows: bytes that it takes by rows, or would take at least where that is no less; ``None``: nobody tried, or
+            no operator that decides has rows.
         cpu: the processor that it is made for.
         optimize: what it is made for.
         choice: of kernels, where there was one.

@@ -249,7 +249,7 @@ def _searched(
 
 
 def _moved(way: Sequence[_Choice], known: Mapping[tuple[int, int, int], _Choice]) -> Iterator[list[_Choice]]:
-    """The same sections with ends that lie elsewhere, the nearest first; two of them as one, one as two, or left out."""
+    """The same sections with ends that lie elsewhere, the nearest first; two as one, one as two, or left out."""
     changed: list[tuple[int, int, list[tuple[int, int, int]]]] = [
         (at, 1, [(one.first + first, one.last + last, one.axis)])
         for far in (1, 2, 3, 4)
