@@ -16,7 +16,7 @@ from export.c.by_rows.section import row_node
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler, run_c
 from export.c.memory_plan import MemoryPlan
-from export.c.network import CNetwork, RowLoop, c_network
+from export.c.network import CNetwork, RowLoop, c_network, rows_that_do_not_help
 from export.c.source import c_source
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
@@ -151,6 +151,27 @@ def test_nothing_is_computed_by_rows_where_that_takes_no_less() -> None:
     found = c_network(graph, optimize="ram")
     assert _rows(found) == []
     assert found.plan == c_network(graph).plan
+    assert found.by_rows is None
+
+
+class Both(nn.Module):
+    """Two outputs, both of which are there in the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.first(x)
+        return x, self.second(x)
+
+
+def test_where_rows_do_not_help_it_is_said_by_how_little() -> None:
+    found = c_network(graph_of(Both(), 1, 16, 16), optimize="ram")
+    assert _rows(found) == []
+    assert found.by_rows is not None
+    assert found.whole <= found.by_rows < 1.2 * found.whole
+    assert f"at least {found.by_rows:,} bytes" in rows_that_do_not_help(found.by_rows)
 
 
 @needs_compiler

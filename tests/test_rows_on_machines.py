@@ -17,6 +17,7 @@ from tests.random_drawing import FURTHER, draw
 from tests.shared_programs import AMPLE, ROOM, part_of
 from tests.test_profile import graph_of
 from tests.test_random_machines import Made, drawn, outcomes
+from tests.test_rows_that_grow import Attention
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
@@ -81,3 +82,11 @@ def test_keyword_spotting_is_exact_row_by_row_on_a_machine(name: str) -> None:
         assert rows.ram < 16 * 1024 < whole.ram
     assert rows.ram < whole.ram
     assert rows.median < 1.15 * whole.median
+
+
+@pytest.mark.parametrize("name", _QEMU)
+def test_attention_takes_hardly_more_instructions_row_by_row(name: str) -> None:
+    """The other matrix is read anew for every row; what is known of it before is not computed anew."""
+    machine, graph = here(name), graph_of(Attention(), 32, 12)
+    assert c_network(graph, machine.cpu, "ram").plan.peak < 0.6 * c_network(graph, machine.cpu).plan.peak
+    assert replayed(graph, machine, 1, "ram").median < 1.15 * replayed(graph, machine, 1, "size").median

@@ -103,7 +103,7 @@ def plan(buffers: Sequence[Buffer], alignment: int = 4) -> MemoryPlan:
 
     Buffers that are given up or made row by row are tried from the other end of memory too, so that what is made can
     follow what is given up. Where the best order takes more than can't be done without, what lies topmost is placed
-    earlier, again and again, as long as a bounded search lasts.
+    earlier, or anything elsewhere, again and again, as long as a bounded search lasts.
 
     Args:
         buffers: names are distinct.
@@ -130,14 +130,18 @@ def _searched(
     """Plans that take less and less."""
     rng, order = random.Random(0), list(order)
     each = sum(map(len, apart.values())) + len(order)
-    for _ in range(_LOOKS // max(each, 1)):
-        top = [i for i, b in enumerate(order) if found.offsets[b.name] + b.size == found.peak]
-        # random() alone is the same in every version of Python.
-        moved = top[int(rng.random() * len(top))] if top else 0
-        if found.peak <= bound or moved == 0:
+    for turn in range(_LOOKS // max(each, 1)):
+        if found.peak <= bound:
             return
+        # Every other time any buffer moves, anywhere. random() alone is the same in every version of Python.
+        candidates: Sequence[int] = range(len(order))
+        if turn % 2 == 0:
+            candidates = [i for i, b in enumerate(order) if i and found.offsets[b.name] + b.size == found.peak]
+        if not candidates:
+            continue
+        moved = candidates[int(rng.random() * len(candidates))]
         other = order.copy()
-        other.insert(int(rng.random() * moved), other.pop(moved))
+        other.insert(int(rng.random() * (len(order) if turn % 2 else moved)), other.pop(moved))
         tried = _placed(other, apart, alignment)
         if tried.peak <= found.peak:
             if tried.peak < found.peak:

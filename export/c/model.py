@@ -16,7 +16,7 @@ from export.boards import HOST, Board, machine_of
 from export.c.canaries import require_disjoint, require_sound_plan
 from export.c.compiled import not_run
 from export.c.memories import memories_of, require_memories_hold
-from export.c.network import CNetwork, c_network
+from export.c.network import CNetwork, RowLoop, c_network, rows_that_do_not_help
 from export.c.optimize import NO_LIMITS, Limits, Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
 from export.c.written_calls import state_bytes
@@ -140,7 +140,10 @@ def _by_rows(network: CNetwork) -> dict[str, Any]:
     """The working memory without rows, and the node that needs most of what there is with them."""
     needed = network.needed()
     largest = _node(network.graph, max(needed, key=lambda index: needed[index])) if needed else "no operator"
-    return {"whole_scratch_bytes": -(-network.whole // 4) * 4, "largest": largest}
+    figures = {"whole_scratch_bytes": -(-network.whole // 4) * 4, "largest": largest}
+    if any(isinstance(item, RowLoop) for item in network.run):
+        return figures
+    return {**figures, "rows": rows_that_do_not_help(network.by_rows)}
 
 
 def fitting_source(
@@ -268,11 +271,12 @@ def _less_ram(board: Board, graph: Graph, network: CNetwork, room: int) -> str:
     other = "make that layer's tensors smaller, pool or stride earlier, or choose a larger board"
     if network.optimize == "ram":
         return other
-    by_rows = c_network(graph, board.cpu, "ram").plan.peak
+    rows = c_network(graph, board.cpu, "ram")
+    by_rows = rows.plan.peak
     if by_rows <= room:
         return f"set export.optimize to ram, which takes {by_rows:,} bytes of working memory; or {other}"
     less = f"export.optimize ram takes {by_rows:,} bytes, too many as well" if by_rows < network.plan.peak else (
-        "export.optimize ram takes no less")  # fmt: skip
+        f"export.optimize ram takes no less: {rows_that_do_not_help(rows.by_rows)}")  # fmt: skip
     return f"{other}; {less}"
 
 

@@ -20,7 +20,17 @@ from export.graph.ir import Graph, Node
 from qtorch.errors import UnsupportedLayer
 from qtorch.row.kernel_call import KernelCall, NoKernel
 
-__all__ = ["CNetwork", "Place", "RowLoop", "Step", "c_network", "network_of", "portable_calls", "run_of"]
+__all__ = [
+    "CNetwork",
+    "Place",
+    "RowLoop",
+    "Step",
+    "c_network",
+    "network_of",
+    "portable_calls",
+    "rows_that_do_not_help",
+    "run_of",
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,8 @@ class CNetwork:
         ends: byte offsets of the inputs and the outputs in working memory, by their side and number.
         placement: where everything lies.
         whole: bytes of working memory of the same network computed operator by operator.
+        by_rows: bytes that it takes by rows, or would take at least where that is no less; ``None``: nobody tried, or
+            no operator that decides has rows.
         cpu: the processor that it is made for.
         optimize: what it is made for.
         choice: of kernels, where there was one.
@@ -102,6 +114,7 @@ class CNetwork:
     cpu: str
     optimize: Optimize = "size"
     choice: Choice | None = None
+    by_rows: int | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -165,15 +178,20 @@ def c_network(
         tuple(smallest.get((index, part)) or least(call, cpu).call for part, call in enumerate(node))
         for index, node in enumerate(portable)
     )
-    parts: Sequence[ByRows] = ()
+    parts, nearest = tuple[ByRows, ...](), None
     found = whole = placed(graph, calls)
     if optimize == "ram":
-        parts, found = chosen_parts(graph, calls, whole, lambda call: least(call, cpu).call)
+        parts, found, nearest = chosen_parts(graph, calls, whole, lambda call: least(call, cpu).call)
         inside = {node.index for part in parts for node in part.section.nodes}
         slots = tuple(slot for slot in slots if slot.index not in inside)
     choice, found = _choice(graph, calls, slots, parts, found, optimize, limits)
     network = network_of(graph, choice.calls, cpu, room, found, parts)
-    return replace(network, whole=whole.plan.peak, optimize=optimize, choice=choice)
+    return replace(network, whole=whole.plan.peak, optimize=optimize, choice=choice, by_rows=nearest)
+
+
+def rows_that_do_not_help(by_rows: int | None) -> str:
+    """By how little, in words, from :attr:`CNetwork.by_rows`."""
+    return "it has no rows" if by_rows is None else f"by rows at least {by_rows:,} bytes would be needed"
 
 
 def _choice(

@@ -13,6 +13,8 @@ def working_memory(c: Mapping[str, Any]) -> str:
 
     >>> working_memory({"scratch_bytes": 5168, "whole_scratch_bytes": 16000, "largest": "conv_2d 'x'"})
     "5,168 bytes of working memory (16,000 operator by operator), most of it at conv_2d 'x'"
+    >>> working_memory({"scratch_bytes": 32, "whole_scratch_bytes": 32, "largest": "relu", "rows": "it has no rows"})
+    '32 bytes of working memory, and no less row by row: relu needs them as it is, it has no rows'
     """
     said = f"{c['scratch_bytes']:,} bytes of working memory{in_two_memories(c)}"
     if "whole_scratch_bytes" not in c:
@@ -20,7 +22,7 @@ def working_memory(c: Mapping[str, Any]) -> str:
     whole = c["whole_scratch_bytes"]
     if c["scratch_bytes"] < whole:
         return f"{said} ({whole:,} operator by operator), most of it at {c['largest']}"
-    return f"{said}, and no less row by row: {c['largest']} needs them as it is"
+    return f"{said}, and no less row by row: {c['largest']} needs them as it is, {c['rows']}"
 
 
 def in_two_memories(c: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from export.c.memory_plan import lower_bound, plan
-from export.c.network import CNetwork, RowLoop, c_network
+from export.c.network import CNetwork, RowLoop, c_network, rows_that_do_not_help
 from export.c.tensor_buffers import tensor_buffers
 from export.figures.quantization_advice import SUSPECT
 from export.html.charts import sparkline
@@ -120,7 +120,7 @@ def _plan_of_c(network: CNetwork) -> Markup:
             " Above what it would be operator by operator; below, operators in the shaded spans are computed row by "
             "row, so that tensors grow and shrink there."
             if sections
-            else " Computing row by row takes no less here."
+            else f" Computing row by row takes no less here: {rows_that_do_not_help(network.by_rows)}."
         )
         plans = plans if sections else {f"plain C: {shown(network.plan.peak)} bytes": placement}
     said, (begins, ends) = contents_of(graph, placement), spans_of(placement)

@@ -9,23 +9,39 @@
 #define Q_SHORT_SUM 508
 
 // Adds to each of four sums the products of in, int16 [size], with its row of weights, int8 [size] in flash; rows begin
-// row bytes behind each other.
+// row bytes behind each other. An int32 holds every sum.
+Q_KERNEL void q_four_short_products(const int16_t *in, const int8_t *weights, int row, int size, int32_t *sums) {
+  int i = 0;
+#if defined(Q_FOUR_ROWS)
+  i = size & ~3;
+  if (i > 0) q_four_rows(in, 2, weights, row, i, sums);
+#endif
+  int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+  for (; i < size; ++i) {
+    const int32_t x = in[i];
+    a += x * q_flash_s8(weights + i);
+    b += x * q_flash_s8(weights + row + i);
+    c += x * q_flash_s8(weights + 2 * row + i);
+    d += x * q_flash_s8(weights + 3 * row + i);
+  }
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+}
+
+// sum and the products of in, int16 [size], with weights, int8 [size] in flash.
+Q_KERNEL int32_t q_short_products(const int16_t *in, const int8_t *weights, int size, int32_t sum) {
+  for (int i = 0; i < size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + i);
+  return sum;
+}
+
+// The same of sums that an int32 may not hold.
 Q_KERNEL void q_four_products_s16(const int16_t *in, const int8_t *weights, int row, int size, int64_t *sums) {
   while (size > 0) {
     const int count = size < Q_SHORT_SUM ? size : Q_SHORT_SUM;
     int32_t parts[4] = {0, 0, 0, 0};
-    int i = 0;
-#if defined(Q_FOUR_ROWS)
-    i = count & ~3;
-    if (i > 0) q_four_rows(in, 2, weights, row, i, parts);
-#endif
-    for (; i < count; ++i) {
-      const int32_t x = in[i];
-      parts[0] += x * q_flash_s8(weights + i);
-      parts[1] += x * q_flash_s8(weights + row + i);
-      parts[2] += x * q_flash_s8(weights + 2 * row + i);
-      parts[3] += x * q_flash_s8(weights + 3 * row + i);
-    }
+    q_four_short_products(in, weights, row, count, parts);
     sums[0] += parts[0];
     sums[1] += parts[1];
     sums[2] += parts[2];
@@ -36,13 +52,10 @@ Q_KERNEL void q_four_products_s16(const int16_t *in, const int8_t *weights, int 
   }
 }
 
-// sum and the products of in, int16 [size], with weights, int8 [size] in flash.
 Q_KERNEL int64_t q_products_s16(const int16_t *in, const int8_t *weights, int size, int64_t sum) {
   while (size > 0) {
     const int count = size < Q_SHORT_SUM ? size : Q_SHORT_SUM;
-    int32_t part = 0;
-    for (int i = 0; i < count; ++i) part += (int32_t)in[i] * q_flash_s8(weights + i);
-    sum += part;
+    sum += q_short_products(in, weights, count, 0);
     in += count;
     weights += count;
     size -= count;

@@ -160,8 +160,8 @@ def kernel(operands: Operands) -> KernelCall:
         scaled = {"mantissa": int(reduced_mantissa(multiplier.mantissa)), "shift": 15 - int(multiplier.shift)}
         return KernelCall("batch_matmul_s16", {**tensors, **numbers, **scaled})
     numbers |= {**zero_points(operands), **multiplier_arguments({"": multiplier})}
-    along_rows = steps["in"][1] == steps["other"][0] == 1 and operands.grid("other").zero_point[0] != 0
-    return KernelCall("batch_matmul_s8", {**tensors, **numbers}, scratch=4 * rows if along_rows else 4)
+    along_rows = steps["in"][1] == steps["other"][0] == 1
+    return KernelCall("batch_matmul_s8", {**tensors, **numbers}, scratch=max(4 * rows, 2 * depth) if along_rows else 4)
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:

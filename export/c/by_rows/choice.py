@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import islice
+from itertools import pairwise
 from math import inf
 
 from export.c.by_rows.row_calls import RowCalls, row_calls
@@ -21,8 +21,9 @@ __all__ = ["chosen_parts"]
 _LONGEST = 96
 #: Sections whose rows are put in order, at most, until those that seem best are known to be so.
 _ORDERED = 80
-#: Plans that are made in full, at most, to see whether ends of sections that lie elsewhere take less.
-_TRIED = 8
+#: Plans that are made in full, to see whether ends of sections that lie elsewhere take less: so many nodes in all at
+#: most, and so many plans of any network.
+_TRIED_NODES, _TRIED = 800, 4
 #: Parts of the memory that is needed at once at least, which other nodes are to stay below where plans have gaps.
 _SHARES = (0.9, 0.75, 0.6)
 #: Of tensors, in bytes: gaps that are smaller are no matter of order.
@@ -50,8 +51,11 @@ def chosen_parts(
     calls: Sequence[tuple[KernelCall, ...]],
     whole: Placement,
     adapted: Callable[[KernelCall], KernelCall],
-) -> tuple[tuple[ByRows, ...], Placement]:
+) -> tuple[tuple[ByRows, ...], Placement, int | None]:
     """Sections of a graph that make its working memory smaller, and where everything lies then; none where none does.
+
+    In the end the bytes that the rows take, or would take at least where they help not; ``None``: no operator that
+    decides has any.
 
     Args:
         graph: of integers.
@@ -87,18 +91,29 @@ def chosen_parts(
 
     chosen = settled(1.0)
     if not chosen:
-        return (), whole
-    ways = [chosen, *islice(_moved(chosen, choices), _TRIED)]
-    found = [placed(graph, calls, [part(c) for c in way]) for way in ways]
-    if min(each.plan.peak for each in found) - found[0].lifetimes.most >= _ALIGNMENT:
+        return (), whole, _nearest(costs, choices)
+
+    def planned(way: Sequence[_Choice]) -> Placement:
+        return placed(graph, calls, [part(c) for c in way])
+
+    way: Sequence[_Choice] = chosen
+    found = planned(way)
+    least = found.lifetimes.most
+    if found.plan.peak - least >= _ALIGNMENT:
         # Tensors do not fit without gaps: there is more room where other nodes need less than they may.
-        tighter = [settled(share) for share in _SHARES]
-        ways += tighter
-        found += [placed(graph, calls, [part(c) for c in way]) for way in tighter]
-    best = min(range(len(ways)), key=lambda index: found[index].plan.peak)
-    if found[best].plan.peak >= whole.plan.peak:
-        return (), whole
-    return tuple(part(c) for c in ways[best]), found[best]
+        tighter = [(way, planned(way)) for way in (settled(share) for share in _SHARES)]
+        begins = [(way, found), min(tighter, key=_peak)]
+        way, found = min((_searched(*each, choices, planned, least) for each in begins), key=_peak)
+    if found.plan.peak >= whole.plan.peak:
+        return (), whole, found.plan.peak
+    return tuple(part(c) for c in way), found, found.plan.peak
+
+
+def _nearest(costs: Sequence[int], choices: Mapping[_Choice, int]) -> int | None:
+    """The least that all nodes which need most would need by rows."""
+    deciding = [index for index, cost in enumerate(costs) if cost == max(costs)]
+    ways = [[needed for c, needed in choices.items() if c.first <= index <= c.last] for index in deciding]
+    return max(map(min, ways)) if ways and all(ways) else None
 
 
 def _row_nodes(
@@ -203,16 +218,56 @@ def _cheapest(costs: Sequence[int], choices: Mapping[_Choice, int], share: float
     return chosen[::-1]
 
 
-def _moved(chosen: Sequence[_Choice], there: Iterable[_Choice]) -> Iterator[list[_Choice]]:
-    """The same sections, one of them with ends that lie elsewhere, the nearest first."""
-    known = {(c.first, c.last, c.axis): c for c in there}
-    for far in range(1, 5):
-        for place, choice in enumerate(chosen):
-            for first, last in ((0, far), (0, -far), (far, 0), (-far, 0), (-far, far)):
-                key = (choice.first + first, choice.last + last, choice.axis)
-                other = known.get(key)
-                free = (place == 0 or chosen[place - 1].last < key[0]) and (
-                    place + 1 == len(chosen) or chosen[place + 1].first > key[1]
-                )
-                if other and free:
-                    yield [*chosen[:place], other, *chosen[place + 1 :]]
+def _peak(planned: tuple[Sequence[_Choice], Placement]) -> int:
+    return planned[1].plan.peak
+
+
+def _searched(
+    way: Sequence[_Choice],
+    found: Placement,
+    choices: Mapping[_Choice, int],
+    planned: Callable[[Sequence[_Choice]], Placement],
+    least: int,
+) -> tuple[Sequence[_Choice], Placement]:
+    """Sections near those of a way that take less, as long as there are such, and where everything lies then.
+
+    What one section makes row by row where another gives it up pushes the next one's further on: plans of many sections
+    have gaps that those of fewer have not.
+    """
+    known = {(c.first, c.last, c.axis): c for c in choices}
+    tried, ahead = {tuple(way)}, _moved(way, known)
+    left = max(_TRIED, _TRIED_NODES // (way[-1].last + 1))
+    while left and found.plan.peak - least >= _ALIGNMENT and (other := next(ahead, None)):
+        if tuple(other) in tried or any(choices[c] >= found.plan.peak for c in other):
+            continue
+        tried.add(tuple(other))
+        left -= 1
+        tighter = planned(other)
+        if tighter.plan.peak < found.plan.peak:
+            way, found, ahead = other, tighter, _moved(other, known)
+    return way, found
+
+
+def _moved(way: Sequence[_Choice], known: Mapping[tuple[int, int, int], _Choice]) -> Iterator[list[_Choice]]:
+    """The same sections with ends that lie elsewhere, the nearest first; two as one, one as two, or left out."""
+    changed: list[tuple[int, int, list[tuple[int, int, int]]]] = [
+        (at, 1, [(one.first + first, one.last + last, one.axis)])
+        for far in (1, 2, 3, 4)
+        for at, one in enumerate(way)
+        for first, last in ((0, far), (0, -far), (far, 0), (-far, 0), (-far, far))
+    ]
+    for at, (one, behind) in enumerate(pairwise(way)):
+        changed.append((at, 2, [(one.first, behind.last, one.axis)]))
+        changed += [
+            (at, 2, [(one.first, one.last + far, one.axis), (behind.first + far, behind.last, behind.axis)])
+            for far in (1, -1, 2, -2)
+        ]
+    for at, one in enumerate(way):
+        ends = range(one.first, one.last)
+        changed += [(at, 1, [(one.first, end, one.axis), (end + 1, one.last, one.axis)]) for end in ends]
+        changed.append((at, 1, []))
+    for at, count, keys in changed:
+        others = [known[key] for key in keys if key in known]
+        moved = [*way[:at], *others, *way[at + count :]]
+        if len(others) == len(keys) and moved and all(a.last < b.first for a, b in pairwise(moved)):
+            yield moved

@@ -18,7 +18,7 @@ def write_row_loop(text: Text, loop: RowLoop, network: CNetwork, watched: int | 
     order = table(text, first, f"order_{first}", np.array(loop.part.schedule.order, np.uint8))
     cases = [_case(text, loop, network, place) for place in range(len(section.nodes))]
     count, steps = len(section.nodes), len(loop.part.schedule.order)
-    firsts = f", first[{count}] = {{0}}" if loop.line_rows else ""
+    firsts = f", first[{count}] = {{0}}" if any(_moves(loop, name) for name in loop.line_rows) else ""
     what = f"operator {first}" if count == 1 else f"operators {first} to {section.last}"
     before, behind = ("", "") if watched is None else (
         f"    watched_before({watched} + i);\n", f"    watched_behind({watched} + i);\n")  # fmt: skip
@@ -54,7 +54,7 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
     for role, name in of.output_roles().items():
         made = "0" if node.adds_up else f"step[{place}]"
         addresses[role] = _address(loop, network, name, made)
-        if name in loop.line_rows and not node.adds_up:
+        if _moves(loop, name) and not node.adds_up:
             lines.append(_room(loop, network, name, place))
     if place in loop.sums:
         offset, size = loop.sums[place]
@@ -111,8 +111,10 @@ def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
     """Of a row of a tensor."""
     place, section = loop.places[name], loop.part.section
     each = network.graph.values[name].bytes // section.rows[name]
-    if name in loop.line_rows:
+    if _moves(loop, name):
         row = f"({row} - first[{section.makers[name]}])"
+    elif name in loop.line_rows:
+        row = "0"
     elif row != "0":
         row = f"({row})"
     base = scratch_at(network.plan, place.index)
@@ -121,14 +123,29 @@ def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
     return f"({base})" if row == "0" else f"({base} + {row} * {each})"
 
 
+def _readers(loop: RowLoop, name: str) -> list[tuple[int, RowWindow]]:
+    """The positions of the nodes that read a tensor, and their windows."""
+    return [
+        (place, window)
+        for place, node in enumerate(loop.part.section.nodes)
+        for other, window in node.reads.values()
+        if other == name
+    ]
+
+
+def _moves(loop: RowLoop, name: str) -> bool:
+    """Whether rows of a tensor lie now here, now there: of one that is kept, each lies where the one before it did."""
+    if name not in loop.line_rows:
+        return False
+    rows = loop.part.section.rows[name]
+    steps = loop.part.schedule.totals
+    return loop.line_rows[name] > 1 or any(window.leaves(steps[at], rows) for at, window in _readers(loop, name))
+
+
 def _room(loop: RowLoop, network: CNetwork, name: str, place: int) -> str:
     """Before a row is made: if there is no room, those that are needed no more make some."""
-    section = loop.part.section
-    readers = [
-        (at, window) for at, node in enumerate(section.nodes) for other, window in node.reads.values() if other == name
-    ]
-    needed = ""
-    for at, window in readers:
+    section, needed = loop.part.section, ""
+    for at, window in _readers(loop, name):
         row, total = _first(window, f"step[{at}]"), loop.part.schedule.totals[at]
         if window.first(total) < section.rows[name]:
             # What lies behind its last window, nobody reads.
