@@ -357,15 +357,6 @@ def test_an_operator_of_integers_that_no_row_reads_is_named_with_a_remedy_for_an
         model_in_file(file.written(), "m.tflite")
 
 
-def test_damage_is_named_before_an_operator_that_no_row_reads() -> None:
-    """A converter that saw zeros alone divides by their range."""
-    file = SchemaFile()
-    x = file.tensor([1, 3], "int8", float("nan"), 0, name="x", end="input")
-    file.operator("RANK", [x], [file.tensor([1, 3], "int8", 0.05, 0, name="y", end="output")])
-    with pytest.raises(BadModelFile, match=r"tensor 0 'x': expected scales that are finite and above 0, got nan"):
-        model_in_file(file.written(), "m.tflite")
-
-
 @needs_compiler
 def test_vectors_begin_with_what_was_given() -> None:
     given = RNG.integers(-100, 100, (3, 4, 3, 2)).astype(np.int8)
