@@ -83,6 +83,12 @@ def _absolute(file: SchemaFile) -> None:
     file.operator("ABS", [between], [_sink(file, 1, 256, scale=0.31, zero_point=-100)], "AbsOptions")
 
 
+def _absolute_of_int16(file: SchemaFile) -> None:
+    x = file.tensor([1, 1024], "int16", 0.001, name="x", end="input")
+    for scale in (0.0007, 0.001, 0.0013):
+        file.operator("ABS", [x], [file.tensor([1, 1024], "int16", scale, end="output")], "AbsOptions")
+
+
 def _elu(file: SchemaFile) -> None:
     x = _source(file, 1, 256, scale=0.031, zero_point=11)
     file.operator("ELU", [x], [_sink(file, 1, 256, scale=0.017, zero_point=-60)])
@@ -160,7 +166,7 @@ def _dilated_along_one_axis(file: SchemaFile, pictures: int = 3) -> None:
 
 _FILES: list[Callable[[SchemaFile], None]] = [
     _gather_runs_and_repeats, _gather_one_run, _gather_a_number, _gather_a_table, _depth_to_space, _space_to_depth,
-    _reflected, _symmetric, _broadcast, _absolute, _elu, _onto_other_grids, _dilated_convolution,
+    _reflected, _symmetric, _broadcast, _absolute, _absolute_of_int16, _elu, _onto_other_grids, _dilated_convolution,
     _dilated_depthwise, _dilated_along_one_axis,
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from torch import fx, nn
 
 import qtorch
 from export.__main__ import main as export_main
+from export.compiled_file.model_in_file import model_in_file
 from export.graph.build import integer_graph
 from export.tflite.contents import read_contents
 from export.tflite.soundness import require_sound, unsound
@@ -25,6 +26,7 @@ from qtorch.errors import BadModelFile
 from tests.answers_to_files import answer
 from tests.damaged_files import DAMAGE, damaged
 from tests.foreign_models import FOREIGN, foreign_model
+from tests.schema_file import SchemaFile
 from tests.test_file_contents import repacked
 
 
@@ -266,3 +268,12 @@ def test_sparse_constants_are_plain_data(mlp: bytes) -> None:
     assert (found.segments, found.indices) == (((), (0, 1, 2, 2, 2, 2, 3)), ((), (3, 0, 2)))
     with pytest.raises(BadModelFile, match="of which only some elements are stored"):
         require_sound(contents)
+
+
+def test_damage_is_named_before_an_operator_that_no_row_reads() -> None:
+    """A converter that saw zeros alone divides by their range."""
+    file = SchemaFile()
+    x = file.tensor([1, 3], "int8", float("nan"), 0, name="x", end="input")
+    file.operator("RANK", [x], [file.tensor([1, 3], "int8", 0.05, 0, name="y", end="output")])
+    with pytest.raises(BadModelFile, match=r"tensor 0 'x': expected scales that are finite and above 0, got nan"):
+        model_in_file(file.written(), "m.tflite")

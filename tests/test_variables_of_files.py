@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from export.graph.ir import Graph, Node, State, check
 from export.rows import sample_graph
 from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
+from firmware.emulation import MACHINES, Options, available
+from firmware.emulation.build import compile_model
 from qtorch.errors import BadModelFile, UnsupportedLayer
 from qtorch.ops import ROWS
 from tests.streaming_checks import (
@@ -168,6 +171,17 @@ def test_an_lstm_of_several_sequences(sequences: int, steps: int, dtype: str) ->
     require_equal(of_tflm(write_tflite(graph), inputs, 1), expected)
     require_equal(run_c("lstm", c_source("lstm", c_network(graph)).files, graph, inputs), expected)
     assert len(np.unique(expected[0])) > 9
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_no_warning_of_a_state_that_is_carried(dtype: str, tmp_path: Path) -> None:
+    """Where a layer is a function of its own, the compiler knows which of its pointers are 0, and what is written there."""
+    machine = MACHINES["cortex_m4"]
+    if absent := available(machine):
+        pytest.skip(absent)
+    files = c_source("lstm", c_network(lstm(1, 3, dtype), machine.cpu)).files
+    compile_model(machine, files, "lstm", tmp_path, Options())
 
 
 def _time_first(model: Any) -> None:

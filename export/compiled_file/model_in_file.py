@@ -19,6 +19,7 @@ from export.tflite.form import FileForm
 from export.tflite.inside import with_constants_inside
 from export.tflite.named_graph import named
 from export.tflite.reader import read_tflite
+from export.tflite.soundness import require_sound
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from export.tflite.writer import write_tflite
@@ -93,7 +94,8 @@ def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     try:
         read = read_tflite(data, where, aligned=False)
     except BadModelFile as unknown:
-        # What it is says more than the operator that can't be read, and so does what no device runs.
+        # Damage, and what it is, say more than the operator that can't be read, and so does what no device runs.
+        require_sound(contents, where)
         require_integers(contents, where)
         raise told_by_tflm(unknown, data, where) from unknown
     graph = named(read, data)

@@ -65,7 +65,8 @@ _COMPILED = {
 _DETECTION = "TFLite_Detection_PostProcess"
 _LOOPS = ("WHILE", "STABLEHLO_WHILE")
 #: Custom operators that TFLite Micro registers by itself, all of them of integers.
-_OF_TFLM = ("Signal", "CIRCULAR_BUFFER")
+_SIGNAL = "Signal"
+_OF_TFLM = (_SIGNAL, "CIRCULAR_BUFFER")
 
 
 def file_form(contents: FileContents) -> FileForm:
@@ -230,6 +231,19 @@ def _custom(contents: FileContents) -> FileForm | None:
     )
 
 
+def _front_end(contents: FileContents) -> FileForm | None:
+    names = [o.name.removeprefix("CUSTOM:") for _, o in _everywhere(contents) if o.name.startswith(f"CUSTOM:{_SIGNAL}")]
+    if not names:
+        return None
+    return FileForm(
+        "audio front end",
+        f"an audio front end in operators of TFLite Micro's own: {_counted(names)}",
+        "it makes features of samples, in integers, with tables and states that nothing here computes",
+        "leave it to TFLite Micro, whose sources have them under signal/src, and compile the "
+        "file of the network behind it; where both are one file, cut it behind the last of these",
+    )
+
+
 def _loop(contents: FileContents) -> FileForm | None:
     for index, operator in enumerate(contents.subgraphs[0].operators):
         if operator.name in _LOOPS:
@@ -367,6 +381,7 @@ _RECOGNIZED: tuple[Callable[[FileContents], FileForm | None], ...] = (
     _tensorflow,
     _detection,
     _custom,
+    _front_end,
     _loop,
     _dynamic_range,
     _sparse,

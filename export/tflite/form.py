@@ -20,6 +20,7 @@ Form: TypeAlias = Literal[
     "uint8",
     "int16 with zero points",
     "detection",
+    "audio front end",
     "loop",
     "compiled for a processor",
     "TensorFlow operators",

@@ -31,11 +31,12 @@ Q_KERNEL int32_t q_lstm_unit(const int32_t *gates, int16_t *cell, const int16_t 
 // The cell state of one of several sequences, at first: what is carried, which then goes on in next, or zeros in working
 // memory.
 Q_KERNEL int16_t *q_lstm_cell(const int16_t *carried, int16_t *next, int8_t *scratch, int first, int size) {
-  if (!carried) {
+  if (scratch) {
     memset(scratch, 0, (size_t)size * 2);
     return (int16_t *)scratch;
   }
-  if (carried != next) memcpy(next + first, carried + first, (size_t)size * 2);
+  // A compiler that knows either to be 0 warns of a copy to or from there.
+  if (carried && carried != next) memcpy(next + first, carried + first, (size_t)size * 2);
   return next + first;
 }
 

@@ -25,8 +25,13 @@ _Codes = Callable[[float, int, float, int], torch.Tensor]
 
 
 def absolute(draft: Draft, operator: FileOperator) -> None:
-    """ABS of int8: requantized by the scales' quotient if they differ (TFLM ``micro/kernels/elementwise.cc``)."""
-    _looked_up(draft, operator, _absolute_codes)
+    """ABS: requantized by the scales' quotient if they differ (TFLM ``micro/kernels/elementwise.cc``); of int16 as
+    LEAKY_RELU, whose slope of -1 is the same product."""
+    tensors = [draft.tensors[index] for index in (*operator.inputs, *operator.outputs)]
+    if all(each.dtype == "int16" and len(each.scale) == 1 and not any(each.zero_point) for each in tensors):
+        draft.put("LEAKY_RELU", operator.inputs, operator.outputs, "LeakyReluOptions", {"Alpha": -1.0}, 2)
+    else:
+        _looked_up(draft, operator, _absolute_codes)
 
 
 def _absolute_codes(s_in: float, z_in: int, s_out: float, z_out: int) -> torch.Tensor:
