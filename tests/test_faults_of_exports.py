@@ -170,6 +170,7 @@ _ESP = [
         *("refused", _WIDE),
     ),
     Case("tflm_esp_nn", "esp_no_int16_fully_connected", lambda: nn.Linear(8, 2), (8,), "refused", _WIDE),
+    Case("tflm_esp_nn", "esp_no_int16_mul", lambda: _Applied(lambda x: x * x), (4,), "refused", _WIDE),
     Case("tflm_esp_nn", "esp_no_int32_add", nn.GELU, (4,), "refused"),
 ]
 
