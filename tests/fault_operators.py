@@ -11,10 +11,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.faults.fault import Operator
+from export.faults.found import operators
 from export.tflite.contents import read_contents
 from tests.foreign_models import foreign_model
 
-__all__ = ["Case", "T", "conv", "dense", "depthwise", "operator", "read_operators", "transposed"]
+__all__ = ["Case", "T", "conv", "dense", "depthwise", "operator", "transposed"]
 
 _SAME, _VALID = 0, 1
 _BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "int4": 1}
@@ -63,9 +64,10 @@ def operator(name: str, inputs: Sequence[T | None], output: T, table: str = "", 
     graph = schema.SubGraphT()
     buffers = [schema.BufferT()]
     graph.tensors = [_tensor(tensor, buffers) for tensor in tensors]
-    graph.inputs, graph.outputs, graph.operators = [0], made.outputs, [made]
+    graph.inputs = [index for index, tensor in enumerate(tensors[:-1]) if not tensor.constant]
+    graph.outputs, graph.operators = made.outputs, [made]
     model.operatorCodes, model.subgraphs, model.buffers = [code], [graph], buffers
-    (read,) = read_operators(foreign_model(model))
+    (read,) = operators(read_contents(foreign_model(model)))
     return read
 
 
@@ -83,23 +85,6 @@ def _tensor(tensor: T, buffers: list[Any]) -> Any:
     quantization.zeroPoint = [tensor.zero_point] * tensor.scales
     made.quantization = quantization
     return made
-
-
-def read_operators(model: bytes) -> tuple[Operator, ...]:
-    """All of a file's first subgraph."""
-    contents = read_contents(model)
-    graph = contents.subgraphs[0]
-    found = []
-    for index, each in enumerate(graph.operators):
-        inputs = tuple(None if i < 0 else graph.tensors[i] for i in each.inputs)
-        constants = {
-            position: contents.buffers[tensor.buffer].data
-            for position, tensor in enumerate(inputs)
-            if tensor is not None and tensor.constant_bytes
-        }
-        outputs = tuple(graph.tensors[i] for i in each.outputs)
-        found.append(Operator(index, each.name, each.version, each.options, inputs, outputs, constants))
-    return tuple(found)
 
 
 def _out(size: int, kernel: int, stride: int, dilation: int, same: bool) -> int:

@@ -273,6 +273,23 @@ def _averaged(rng: _Rng) -> tuple[str, Sample]:
             return op, sample
 
 
+def _of_many_axes(rng: _Rng) -> tuple[str, Sample]:
+    """Of four or five axes, two at least that stand together are reduced."""
+    rank, dtype = int(rng.integers(4, 6)), _one_of(rng, _DTYPES)
+    first = int(rng.integers(1, rank - 1))
+    axes = {first, first + 1, *(axis for axis in range(1, rank) if rng.integers(2))}
+    fine = 256 if dtype == "int16" else 1
+    grids = {
+        role: QParams(
+            (float(np.float32(scale / fine)),), (0 if fine > 1 else int(_one_of(rng, (-128, -3, 127))),), dtype
+        )
+        for role, scale in (("input", 0.05), ("output", 0.3))
+    }
+    codes = rng.integers(*CODE_RANGE[dtype], (6, *rng.integers(1, 5, rank - 1)), dtype=dtype, endpoint=True)
+    attrs = {"axes": tuple(sorted(axes)), "keep_dims": bool(rng.integers(2)) or len(axes) == rank - 1}
+    return _one_of(rng, ("mean", "sum")), Sample("", attrs, {"input": codes}, grids)
+
+
 def _any_average(rng: _Rng) -> tuple[str, Sample]:
     rank = int(rng.integers(2, 5))
     shape = tuple(int(n) for n in rng.integers(1, 9, rank - 1))
@@ -341,5 +358,6 @@ DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "pieces": _moved,
     "halves": _extremes,
     "fused_with_zero": _of_16_bits,
+    "joined_axes": _of_many_axes,
     "behind_quantize": lambda rng: _sliding(rng, ("same", "valid"), op="conv_2d"),
 }

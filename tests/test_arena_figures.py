@@ -38,7 +38,7 @@ def chosen(figures: tuple[ArenaFigure, ...], library: str, machine: str) -> int:
     return next(
         each.arena_bytes
         for each in figures
-        if each.library == library and (not library or each.condition == _INSTRUCTIONS[machine])
+        if each.library == library and (not library or each.condition == _INSTRUCTIONS.get(machine, ""))
     )
 
 

@@ -95,6 +95,7 @@ def test_of_all_editions_it_is_said_whether_they_agree() -> None:
         ("transpose_conv", "relu", "separate_activation"),
         ("resize_nearest_neighbor", "int8 (2, 3) False True", "copied_rows"),
         ("fully_connected", "per channel", "convolution"),
+        ("sum", "int16 (3, 7, 3, 5) over (1, 2, 3), kept False, TFLM alone", "joined_axes"),
         ("fully_connected", "int16, per channel True", "convolution"),
     ],
 )

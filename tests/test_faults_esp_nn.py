@@ -54,6 +54,12 @@ CASES = [
     Case(
         "esp_no_int16_depthwise_conv_2d", depthwise((9, 9), (3, 3), dtype="int16"), "int16", depthwise((9, 9), (3, 3))
     ),
+    Case(
+        "esp_no_int16_mul",
+        operator("MUL", [T((1, 4), "int16"), T((1, 4), "int16")], T((1, 4), "int16")),
+        "int16",
+        operator("MUL", [T((1, 4)), T((1, 4))], T((1, 4))),
+    ),
     Case("esp_no_int16_fully_connected", dense(8, 2, dtype="int16"), "int16", dense(8, 2)),
     Case(
         "esp_no_int32_add",

@@ -33,6 +33,7 @@ _RUN = Path(__file__).with_name("editions_run.txt")
 _OF_OTHER_CODES = {
     "fully_connected_first_scale", "fully_connected_scales_in_float32", "batch_matmul_scales_in_float32",
     "sub_scales_in_float32", "unidirectional_sequence_lstm_scales_in_float32",
+    "div_scales_in_float32", "div_by_zero",
 }  # fmt: skip
 
 
@@ -88,6 +89,23 @@ _PAIRS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "transpose_conv_activation_left_out": (("transpose_conv", "relu"), ("transpose_conv", "same")),
     "resize_nearest_neighbor_half_pixel_centers": (
         ("resize_nearest_neighbor", "int8 (2, 3) False True"), ("resize_nearest_neighbor", "int8 (6, 8) False False"),
+    ),
+    "reduced_axes": (
+        ("sum", "int8 (3, 7, 3, 5) over (1, 2, 3), kept True, TFLM alone"),
+        ("sum", "int8 (3, 4, 4, 5) over (1, 2), kept True, TFLM alone"),
+    ),
+    "div_least_zero_point": (
+        ("div", "int8 every pair, 0.05@-128 by 0.03@-128, TFLM alone"),
+        ("div", "int8 every pair, 0.05@3 by 0.07@-20, TFLM alone"),
+    ),
+    "div_by_zero": (
+        ("div", "int8 every pair, 0.05@3 by 0.07@-20, TFLM alone"), ("div", "int8 constant vector, TFLM alone"),
+    ),
+    "div_scales_in_float32": (
+        ("div", "int8 relu at the end, TFLM alone"), ("div", "int8 every pair, 0.05@3 by 0.07@-20, TFLM alone"),
+    ),
+    "svdf_scales_in_float32": (
+        ("svdf", "rank 2, no float form, TFLM alone"), ("svdf", "plain, no float form, TFLM alone"),
     ),
     "mul_int16_without_multiplier": (("mul", "int16 alike shapes"), ("mul", "int8 alike shapes")),
     "fully_connected_scales_in_float32": (

@@ -27,6 +27,7 @@ from firmware.emulation import (
 from tests.tflm_projects import STAND_IN, VECTORS, require, table, wrong_table
 
 FOLDERS = [
+    "cortex_m_generic_cortex-m0_default_gcc",
     "cortex_m_generic_cortex-m3_default_gcc",
     "cortex_m_generic_cortex-m4+fp_release_gcc",
     "cortex_m_generic_cortex-m4_release_with_logs_cmsis_nn_gcc",
@@ -65,12 +66,14 @@ def sources(model: bytes) -> dict[str, str]:
 def test_libraries_are_known_by_their_folders(root: Path) -> None:
     found = [(each.machine.name, each.arch, each.build, each.kernels) for each in libraries(root)]
     assert found == [
+        ("cortex_m0", "cortex-m0", "default", "reference"),
         ("cortex_m3", "cortex-m3", "default", "reference"),
         ("cortex_m4", "cortex-m4+fp", "release", "reference"),
         ("cortex_m4", "cortex-m4", "release_with_logs", "cmsis_nn"),
         ("cortex_m55", "cortex-m55", "release", "cmsis_nn"),
     ]
-    flags = [[flag for flag in each.compile_flags if flag.startswith("-D")] for each in libraries(root)]
+    assert "-mcpu=cortex-m0" in libraries(root)[0].machine.flags
+    flags = [[flag for flag in each.compile_flags if flag.startswith("-D")] for each in libraries(root)[1:]]
     assert flags[0] == ["-DTF_LITE_STATIC_MEMORY"]
     assert flags[1] == ["-DTF_LITE_STATIC_MEMORY", "-DNDEBUG", "-DTF_LITE_STRIP_ERROR_STRINGS"]
     assert flags[2] == ["-DTF_LITE_STATIC_MEMORY", "-DCMSIS_NN", "-DNDEBUG"]

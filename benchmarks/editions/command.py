@@ -2,7 +2,8 @@
 
 Packages of its whole history are installed each in a folder of its own; a program that is ours and small runs every
 model in each (:mod:`benchmarks.editions.runner`). ``--tree``, or TFLM_ROOT, names a C++ source tree instead, of which a
-program for this machine is built: ``--edition`` runs networks in it that are exported for that edition.
+program for this machine is built. ``--edition`` runs networks that are exported for that edition, in its tree or in its
+Python package.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import torch
 from benchmarks.editions import packages
 from benchmarks.editions.cases import Case, samples, write_cases
 from benchmarks.editions.drawn import drawn_cases
-from benchmarks.editions.exported import every_network, proven
+from benchmarks.editions.exported import Network, every_network, proven
 from benchmarks.editions.judged import Outcome, judged, tallied
 from benchmarks.editions.networks import mlperf_cases, recipe_cases
 from benchmarks.editions.table import edition_tables, kept
@@ -33,12 +35,15 @@ from benchmarks.environments import NotInstalled
 from benchmarks.results import RESULTS, load, save, write_tables
 from benchmarks.suite import Suite
 from export.boards import BOARDS
+from qtorch.editions.edition import Edition
 from qtorch.editions.known import edition
 from qtorch.errors import BadConfiguration, ParityError
 
 __all__ = ["EDITIONS", "main", "measured", "tried", "with_exports"]
 
-_NETWORKS, _EXPORTED = 300, 100
+_NETWORKS = 300
+_PYTHON = "0.dev"
+_RUNNER = (sys.executable, "-s", str(Path(__file__).with_name("runner.py")))
 _SOURCES: dict[str, Callable[[], Iterator[Case]]] = {
     "rows' samples": samples,
     "recipes and their ops": recipe_cases,
@@ -87,7 +92,6 @@ def tried(command: Sequence[str], cases: Path, out: Path, paths: Sequence[Path] 
 
 def _of_packages(folder: Path, cases: Path, versions: Sequence[str]) -> list[dict[str, Any]]:
     """Each package's outcome; the one that is installed here last."""
-    runner = [sys.executable, "-s", str(Path(__file__).with_name("runner.py"))]
     here, beside = packages.pinned()
     found = []
     for version in [*(v for v in versions if v != here), here]:
@@ -99,7 +103,7 @@ def _of_packages(folder: Path, cases: Path, versions: Sequence[str]) -> list[dic
             found.append({**edition, "failed": str(error)})
         else:
             started = time.perf_counter()
-            found.append({**edition, **tried([*runner, str(package)], cases, cases.parent / "out" / version, paths)})
+            found.append({**edition, **tried([*_RUNNER, str(package)], cases, cases.parent / "out" / version, paths)})
             print(f"{edition['name']}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     wrong = found[-1].get("failed") or ", ".join(found[-1]["forms"])
     if wrong:
@@ -136,34 +140,68 @@ def _with_tree(tree: Tree) -> dict[str, Any]:
     return {**found, "trees": sorted([*rest, outcome], key=lambda each: str(each["name"]))}
 
 
+@dataclass(frozen=True)
+class Built:
+    """A TFLite Micro that runs here.
+
+    Attributes:
+        name: in tables.
+        kernels: as of trees.
+        command: its runner, without the folders.
+        paths: that its Python imports from first.
+    """
+
+    name: str
+    kernels: str
+    command: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
+
+
+def _of_tree(tree: Tree) -> Built:
+    return Built(tree.name, tree.kernels, (str(built(tree)),))
+
+
+def _package(wanted: Edition, folder: Path) -> Built:
+    """The Python package that an edition is.
+
+    Raises:
+        BadConfiguration: it is none.
+    """
+    if not wanted.version.startswith(_PYTHON):
+        raise BadConfiguration(
+            where="--edition", expected="the sources of an edition that is no Python package", got=wanted.name,
+            remedy="name them with --tree",
+        )  # fmt: skip
+    version, (here, beside) = wanted.version.removeprefix(_PYTHON), packages.pinned()
+    package = beside if version == here else packages.installed(version, folder)
+    paths = () if version == here else (packages.numpy_1(folder),)
+    return Built(f"Python package of {packages.day(version)}", "reference", (*_RUNNER, str(package)), paths)
+
+
 def with_exports(
-    found: Mapping[str, Any], tree: Tree, program: Path, name: str, cpu: str, networks: int = _EXPORTED
+    found: Mapping[str, Any], program: Built, wanted: Edition, cpu: str, networks: Sequence[Network]
 ) -> dict[str, Any]:
     """Results with those of networks in them that are exported for an edition.
 
     Args:
         found: the results so far.
-        tree: sources of that edition.
-        program: the runner that is built of them.
-        name: of the edition.
+        program: that edition.
+        wanted: the edition.
         cpu: as boards name processors: whose forms an export takes.
-        networks: that are drawn at random.
-
-    Raises:
-        BadConfiguration: there is no such edition.
+        networks: to export.
     """
     work = packages.FOLDER / "exported"
 
     def run(cases: Path) -> list[Outcome]:
         out = work / "out"
-        outcome = tried([str(program)], cases, out)
+        outcome = tried(program.command, cases, out, program.paths)
         if "failed" in outcome:
             raise NotInstalled(outcome["failed"])
         return judged(cases, out)
 
-    outcome = proven(list(every_network(networks)), edition(name, "--edition"), cpu, work, run)
-    rest = [each for each in found.get("exports", []) if each["name"] != tree.name]
-    rows = [*rest, {"name": tree.name, **tree.facts(), **outcome}]
+    outcome = proven(networks, wanted, cpu, work, run)
+    rest = [each for each in found.get("exports", []) if each["name"] != program.name]
+    rows = [*rest, {"name": program.name, "kernels": program.kernels, **outcome}]
     return {**found, "exports": sorted(rows, key=lambda each: str(each["name"]))}
 
 
@@ -178,20 +216,25 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--name", default="", help="of that tree in the table; else its folder's")
     parser.add_argument("--kernels", choices=("reference", "cmsis_nn", "esp_nn"), default="reference", help="of a tree")
     parser.add_argument("--library", type=Path, help="the kernel library's source tree, where the tree lacks it")
-    parser.add_argument("--edition", help="run networks in that tree that are exported for this edition, its own")
+    parser.add_argument("--edition", help="run networks that are exported for this edition, in its tree or package")
     parser.add_argument("--board", default="host", choices=sorted(BOARDS), help="whose processor they are exported for")
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     try:
-        if given.tree:
-            root = Path(given.tree).resolve()
-            tree = Tree(given.name or root.name, root, given.kernels, given.library and given.library.resolve())
-            if given.edition:
-                cpu = BOARDS[given.board].cpu
-                found = with_exports(load(EDITIONS), tree, built(tree), given.edition, cpu)
-            else:
-                found = _with_tree(tree)
+        root = given.tree and Path(given.tree).resolve()
+        tree = root and Tree(given.name or root.name, root, given.kernels, given.library and given.library.resolve())
+        if given.edition:
+            wanted = edition(given.edition, "--edition")
+            program = (
+                Built(tree.name, tree.kernels, (str(built(tree)),))
+                if tree
+                else _package(wanted, given.packages.resolve())
+            )
+            networks = list(every_network(given.networks))
+            found = with_exports(load(EDITIONS), program, wanted, BOARDS[given.board].cpu, networks)
+        elif tree:
+            found = _with_tree(tree)
         else:
             found = measured(given.packages.resolve(), networks=given.networks)
     except (BadConfiguration, NotInstalled) as error:

@@ -117,7 +117,7 @@ def _of_exports(exports: Sequence[Mapping[str, Any]]) -> list[str]:
     if not exports:
         return []
     head = [
-        "C++ tree, built for a PC", "edition", "processor", "networks", "refused", "in other forms", "exact", "other",
+        "TFLite Micro on a PC", "edition", "processor", "networks", "refused", "in other forms", "exact", "other",
         "without the forms: exact", "other",
     ]  # fmt: skip
     rows = []

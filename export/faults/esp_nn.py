@@ -281,6 +281,7 @@ _FIRST_DAYS = {
     ("CONV_2D", "int16"): (date(2024, 1, 8), "96b2a40"),
     ("DEPTHWISE_CONV_2D", "int16"): (date(2024, 1, 8), "96b2a40"),
     ("FULLY_CONNECTED", "int16"): (date(2024, 6, 1), "30f24e6"),
+    ("MUL", "int16"): (date(2024, 6, 1), "30f24e6"),
 }
 
 _MISSING = tuple(

@@ -25,6 +25,7 @@ from qtorch.row.fused_activation import activation_limits
 
 __all__ = [
     "batch_matmul_differs",
+    "div_differs",
     "fully_connected_differs",
     "hard_swish_differs",
     "leaky_relu_differs",
@@ -32,6 +33,7 @@ __all__ = [
     "relu_differs",
     "rsqrt_differs",
     "sub_differs",
+    "svdf_differs",
 ]
 
 #: The schema's numbers of activations that kernels apply to their own output.
@@ -114,8 +116,48 @@ def sub_differs(operator: Operator) -> str:
         # Equal in both types, it is exact, and powers of two change nothing.
         exact = all(torch.equal((a / b).to(torch.float64), a.to(torch.float64) / b) for a, b in quotients)
         return "" if exact else "quotients of scales in float32 and in double bring 16-bit codes to other sums"
+    return _first_pair("sub", operator, first, second, grids)
+
+
+def div_differs(operator: Operator) -> str:
+    """The first pair of codes whose quotient is another."""
+    source, other, output = _quantized(operator, 0, 1)
+    if source is None or other is None or output is None or {source.dtype, other.dtype, output.dtype} != {"int8"}:
+        return ""
+    grids = {"input": _grid_of(source), "other": _grid_of(other), "output": _grid_of(output)}
+    first, second = (_codes(operator, position, each) for position, each in ((0, source), (1, other)))
+    return _first_pair("div", operator, first, second, grids)
+
+
+def svdf_differs(operator: Operator) -> str:
+    """Of the products into the state, and of those out of it: the first sum whose code is another."""
+    source, feature, output = _quantized(operator, 0, 1)
+    time, state = tensor(operator, 2), tensor(operator, 4)
+    if source is None or feature is None or output is None or time is None or state is None:
+        return ""
+    if not time.scale or not state.scale or not state.zero_point:
+        return ""
+    ranks = int(operator.options.get("Rank", 1))
+    low, high = _reach(operator, state, 2, -1)
+    bias = np.frombuffer(operator.constants[3], "<i4") if 3 in operator.constants else np.zeros(1, np.int32)
+    steps = (
+        ("into", source, feature, state, _reach(operator, source, 1, -1)),
+        ("out of", state, time, output, (ranks * low + int(bias.min()), ranks * high + int(bias.max()))),
+    )
+    for words, one, other, result, reach in steps:
+        first, second, divisor = (np.float32(each.scale[0]) for each in (one, other, result))
+        in_float32 = torch.tensor(float(first * second / divisor), dtype=torch.float64)
+        in_double = torch.tensor(float(first) * float(second) / float(divisor), dtype=torch.float64)
+        said = _differing(in_float32, in_double, reach, _grid_of(result), CODE_RANGE[result.dtype], False)
+        if said:
+            return f"{words} the state {said}"
+    return ""
+
+
+def _first_pair(row: str, operator: Operator, first: Tensor, second: Tensor, grids: Mapping[str, Grid]) -> str:
+    """The first pair of codes that becomes another code, in words; empty if there is none."""
     pairs = {"input": first[:, None], "other": second[None, :]}
-    single, double = _in_both("sub", {"activation": _activation(operator)}, pairs, grids)
+    single, double = _in_both(row, {"activation": _activation(operator)}, pairs, grids)
     wrong = (single != double).nonzero()
     if not len(wrong):
         return ""

@@ -50,12 +50,14 @@ def _rounded_scales(
 
 _PRODUCT = "kernel_util.cc, GetQuantizedConvolutionMultipler: a product of float32, in double from 2026-10-13 on"
 
-#: What takes quotients or products of scales in float32. RELU, SUB and LEAKY_RELU did so in double for four months.
+#: What takes quotients or products of scales in float32. RELU, SUB, SVDF and LEAKY_RELU did so in double for four
+#: months.
 _ROUNDED = (
     _rounded_scales("FULLY_CONNECTED", products.fully_connected_differs, _PRODUCT),
     _rounded_scales("BATCH_MATMUL", products.batch_matmul_differs, _PRODUCT),
     _rounded_scales("UNIDIRECTIONAL_SEQUENCE_LSTM", products.lstm_differs, f"lstm_eval_common.cc, by {_PRODUCT}"),
     _rounded_scales("HARD_SWISH", products.hard_swish_differs, "hard_swish_common.cc"),
+    _rounded_scales("DIV", products.div_differs, "div.cc, CalculateOpDataDiv: the quotient of scales, in float32"),
     _rounded_scales("RSQRT", products.rsqrt_differs, "elementwise.cc, SetRsqrtOutputMultiplier"),
     *(
         _rounded_scales(operator, holds, f"{file}; in double between commits {commits}", since, until)
@@ -63,6 +65,8 @@ _ROUNDED = (
             ("RELU", products.relu_differs, "activations_common.cc", "d5d82e25f and b29826661",
              date(2022, 10, 27), date(2023, 2, 16)),
             ("SUB", products.sub_differs, "sub_common.cc", "d5d82e25f and b29826661",
+             date(2022, 10, 27), date(2023, 2, 16)),
+            ("SVDF", products.svdf_differs, "svdf_common.cc", "d5d82e25f and b29826661",
              date(2022, 10, 27), date(2023, 2, 16)),
             ("LEAKY_RELU", products.leaky_relu_differs, "leaky_relu_common.cc", "3bede6679 and 4aa157e5e",
              date(2022, 10, 27), date(2023, 2, 13)),

@@ -30,6 +30,9 @@ _WRITTEN_AGAIN = (
 _CHECKED, _PER_CHANNEL = date(2024, 5, 28), date(2024, 9, 27)
 _PER_TENSOR = "write the layer with one weight scale, or as a 1x1 CONV_2D, which is per channel everywhere"
 _POOL = "take the mean of an image by AVERAGE_POOL_2D over all of it: nn.AvgPool2d with the image's size"
+_GRIDS_OF_DIV = (
+    "divide by numbers that are not 0, of a zero point beyond their codes, or above -128; or build without assertions"
+)
 _ACTIVATIONS = {1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 _INT8, _INT16 = "int8", "int16"
 
@@ -116,6 +119,30 @@ def _other_pixels(operator: Operator) -> str:
                 f"instead of {int(meant[at])}"
             )
     return ""
+
+
+def _several_reduced_axes(operator: Operator) -> str:
+    held, source = operator.constants.get(1), tensor(operator, 0)
+    axes = len(source.shape) if held is None and source is not None else len(held or b"") // 4
+    return f"{axes} axes, noted in a list of two on the stack" if axes > 2 else ""
+
+
+def _least_zero_point(operator: Operator) -> str:
+    if dtype(operator) != _INT8:
+        return ""
+    tensors = (*operator.inputs, *operator.outputs)
+    return "a zero point of -128" if any(each and -128 in each.zero_point for each in tensors) else ""
+
+
+def _divisor_of_zero(operator: Operator) -> str:
+    """Of an int8 DIV whose divisor may have the code of its zero point."""
+    divisor = tensor(operator, 1)
+    if divisor is None or divisor.dtype != _INT8 or not divisor.zero_point:
+        return ""
+    held = operator.constants.get(1)
+    if held is not None and divisor.zero_point[0] not in np.frombuffer(held, np.int8):
+        return ""
+    return f"a divisor that may be 0, code {divisor.zero_point[0]}"
 
 
 def _product_of_16_bits(operator: Operator) -> str:
@@ -309,6 +336,42 @@ FORM_FAULTS: tuple[Fault, ...] = (
         form="summed_by_convolution",
         remedy=_POOL,
         source="tflite-micro, reduce_common.cc before b7a857ea7: Mean, of one grid",
+        sure="run",
+    ),
+    Fault(
+        name="reduced_axes",
+        where="tflm",
+        operators=("MEAN", "SUM"),
+        holds=_several_reduced_axes,
+        effect="other codes",
+        until=date(2026, 1, 16),
+        form="joined_axes",
+        remedy="join axes that stand together before it, by RESHAPE: two axes are left then, or one",
+        source="tflite-micro, reduce_common.cc before 0efdd51a3: int resolved_axis[2], whatever the file says",
+        sure="run",
+    ),
+    Fault(
+        name="div_least_zero_point",
+        where="tflm",
+        operators=("DIV",),
+        holds=_least_zero_point,
+        effect="refused",
+        until=date(2025, 6, 3),
+        remedy=_GRIDS_OF_DIV,
+        source="tflite-micro, div.h before 0bf295625, DivCheckArithmeticParams: a check that ends the process, where "
+        "there are checks",
+        sure="run",
+    ),
+    Fault(
+        name="div_by_zero",
+        where="tflm",
+        operators=("DIV",),
+        holds=_divisor_of_zero,
+        effect="refused",
+        until=date(2026, 9, 25),
+        remedy=_GRIDS_OF_DIV,
+        source="div.h: a check that ends the process at the first divisor of 0, where there are checks; the package of "
+        "2026-02-03 has it, that of 2026-09-25 does not",
         sure="run",
     ),
     Fault(

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware.emulation.machines import FREESTANDING, MACHINES, Machine, Need
+from firmware.emulation.machines import FREESTANDING, MACHINES, ROOMIER, Machine, Need
 
 __all__ = ["Library", "libraries", "optimization"]
 
@@ -19,6 +19,7 @@ _FOLDER = re.compile(
 )
 #: Machine for each TARGET_ARCH, and flags where upstream's floating-point registers or calls are not the machine's.
 _ARCHS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "cortex-m0": ("cortex_m0", ()),
     "cortex-m3": ("cortex_m3", ()),
     "cortex-m4": ("cortex_m4", ("-mcpu=cortex-m4+nofp", "-mthumb", "-mfloat-abi=soft")),
     "cortex-m4+fp": ("cortex_m4", ()),
@@ -51,7 +52,7 @@ class Library:
     def machine(self) -> Machine:
         """The machine that runs its programs: with the flags of the library's objects and with a C library."""
         name, flags = _ARCHS[self.arch]
-        machine = MACHINES[name]
+        machine = ROOMIER.get(name, MACHINES[name])
         link = tuple("-nostartfiles" if part == "-nostdlib" else part for part in machine.link)
         return dataclasses.replace(
             machine,

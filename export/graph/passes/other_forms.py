@@ -16,6 +16,7 @@ from export.graph.passes.forms.eight_bits import eight_bits
 from export.graph.passes.forms.explicit_padding import explicit_padding
 from export.graph.passes.forms.fused_with_zero import fused_with_zero
 from export.graph.passes.forms.halves import halves
+from export.graph.passes.forms.joined_axes import joined_axes
 from export.graph.passes.forms.low_rank import low_rank
 from export.graph.passes.forms.pieces import pieces
 from export.graph.passes.forms.quantized_index import quantized_index
@@ -53,4 +54,5 @@ OTHER_FORMS: Mapping[str, Callable[[Graph, frozenset[str]], Graph]] = {
     "halves": halves,
     "fused_with_zero": fused_with_zero,
     "behind_quantize": behind_quantize,
+    "joined_axes": joined_axes,
 }
