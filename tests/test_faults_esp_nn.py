@@ -67,6 +67,9 @@ CASES = [
         "int32",
         operator("ADD", [T((1, 4)), T((1, 4))], T((1, 4))),
     ),
+    Case("esp_no_int4_conv_2d", conv((9, 9), (3, 3), weights="int4"), "int4", conv((9, 9), (3, 3))),
+    Case("esp_no_int4_depthwise_conv_2d", depthwise((3, 3), (3, 3), weights="int4"), "int4", depthwise((3, 3), (3, 3))),
+    Case("esp_no_int4_fully_connected", dense(8, 2, weights="int4"), "int4", dense(8, 2)),
     Case("conv_memory", _NONE, "3x3", conv((9, 9), (3, 3), dtype="int16")),
     # A RESHAPE asks for no record, so that the convolution's stays the first.
     Case("conv_memory", _behind("RESHAPE"), "4 bytes short", _behind("RESHAPE", "QUANTIZE")),

@@ -172,6 +172,12 @@ _ESP = [
     Case("tflm_esp_nn", "esp_no_int16_fully_connected", lambda: nn.Linear(8, 2), (8,), "refused", _WIDE),
     Case("tflm_esp_nn", "esp_no_int16_mul", lambda: _Applied(lambda x: x * x), (4,), "refused", _WIDE),
     Case("tflm_esp_nn", "esp_no_int32_add", nn.GELU, (4,), "refused"),
+    Case("tflm_esp_nn", "esp_no_int4_conv_2d", lambda: nn.Conv2d(4, 4, 3), (4, 9, 9), choices=_FOUR),
+    Case(
+        *("tflm_esp_nn", "esp_no_int4_depthwise_conv_2d", lambda: nn.Conv2d(4, 4, 3, groups=4), (4, 9, 9)),
+        choices=_FOUR,
+    ),
+    Case("tflm_esp_nn", "esp_no_int4_fully_connected", lambda: nn.Linear(8, 2), (8,), choices=_FOUR),
 ]
 
 

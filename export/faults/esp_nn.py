@@ -301,5 +301,25 @@ _MISSING = tuple(
     for (operator, dtype), (day, commit) in _FIRST_DAYS.items()
 )
 
+_OF_FOUR_BITS = tuple(
+    Fault(
+        name=f"esp_no_int4_{operator.lower()}",
+        where="tflm_esp_nn",
+        operators=(operator,),
+        holds=where.four_bits,
+        effect=effect,
+        until=_FIRST_DAYS[operator, "int16"][0],
+        form="eight_bits",
+        remedy="weights of 8 bits; or take esp-tflite-micro 1.3.1",
+        source=f"esp-tflite-micro {_FIRST_DAYS[operator, 'int16'][1]}, before which kernels/esp_nn/{file} {does}",
+        sure=sure,
+    )
+    for operator, effect, file, does, sure in (
+        ("CONV_2D", "refused", "conv.cc", "asks for weights of the input's type", "run"),
+        ("DEPTHWISE_CONV_2D", "other codes", "depthwise_conv.cc", "reads two weights as one of 8 bits", "read"),
+        ("FULLY_CONNECTED", "refused", "fully_connected.cc", "asks for weights of the input's type", "run"),
+    )
+)
+
 #: All of them, with those of the wrappers.
-FAULTS: tuple[Fault, ...] = (*_CONVOLUTIONS, *_DENSE, *_MISSING)
+FAULTS: tuple[Fault, ...] = (*_CONVOLUTIONS, *_DENSE, *_MISSING, *_OF_FOUR_BITS)

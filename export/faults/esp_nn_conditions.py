@@ -12,6 +12,7 @@ __all__ = [
     "depthwise_scratch",
     "depthwise_tiles",
     "first_record",
+    "four_bits",
     "grouped",
     "more_padding_behind",
     "no_bias",
@@ -234,3 +235,8 @@ def sixteen_bits(operator: Operator) -> str:
 def thirty_two_bits(operator: Operator) -> str:
     """A first input of int32."""
     return "int32" if dtype(operator, 0) == "int32" else ""
+
+
+def four_bits(operator: Operator) -> str:
+    """Weights of int4."""
+    return "weights of int4" if dtype(operator, 1) == "int4" else ""
