@@ -58,5 +58,5 @@ def test_nan_is_no_range_that_is_too_narrow() -> None:
 
     (told,) = _saturated_after(spoil)
     assert told.endswith(
-        "values are NaN. Remedy: look for NaN in the data and the loss, and train again from weights that hold none"
+        "values are NaN; the worst of 2. Remedy: look for NaN in the data and the loss, and train again from weights that hold none"
     )

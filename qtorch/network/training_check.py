@@ -154,9 +154,9 @@ def outgrown(saturated: Sequence[Saturation], remedy: str) -> str:
         saturated: at least one.
         remedy: where none is NaN.
     """
-    worst, *others = sorted(saturated, key=lambda each: (each.not_numbers, each.share), reverse=True)
-    fewer = f"; of {len(others)} other tensors fewer" if others else ""
-    return f"saturated range: {worst}{fewer}. Remedy: {_TO_BE_RID_OF_NAN if worst.not_numbers else remedy}"
+    worst = max(saturated, key=lambda each: (each.not_numbers, each.share))
+    many = f"; the worst of {len(saturated)}" if len(saturated) > 1 else ""
+    return f"saturated range: {worst}{many}. Remedy: {_TO_BE_RID_OF_NAN if worst.not_numbers else remedy}"
 
 
 @contextmanager
