@@ -20,7 +20,7 @@ _INTRODUCTION = """\
 # Which networks go through
 
 `python -m benchmarks zoo` builds {count} networks that nobody here wrote ([the
-list](../benchmarks/zoo/networks.toml)), with random weights, and takes each through `prepare(margin=0.1)`, `calibrate`
+list](../benchmarks/zoo/networks.toml)), with random weights, and takes each through `prepare`, `calibrate`
 on 16 inputs and an export, in a process of its own that may take {seconds:g} s of a processor and {gigabytes:g} GB of
 memory. **{exact} of {count} are exact**: every output that was compared, of 4 inputs and 4 of random codes, is TFLite
 Micro's.

@@ -44,8 +44,7 @@ def by_qtorch(subject: Subject, found: Found) -> None:
     """Prepare, calibrate, export; then the verdict: ``exact``, or what is raised."""
     expected = _in_float(subject)
     with stage(found, "prepare"):
-        config = qtorch.QuantizationConfig(margin=0.1)
-        network = qtorch.prepare(subject.network, tuple(x[:1] for x in subject.calibration), config)
+        network = qtorch.prepare(subject.network, tuple(x[:1] for x in subject.calibration))
     with stage(found, "calibrate"):
         qtorch.calibrate(network, [_batch(subject.calibration)])
         qtorch.set_mode(network.eval(), qtorch.Mode.QUANTIZED)
