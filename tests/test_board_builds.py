@@ -102,7 +102,7 @@ def test_processors_of_one_kind_have_the_same_kernels() -> None:
         for cpu in ("cortex-m4", "cortex-m33", "cortex-m55", "cortex-m85")
         for depthwise in (False,)
     }
-    assert kernels["cortex-m33"] == kernels["cortex-m4"] == {"conv_2d_unpacked_s8"}
+    assert kernels["cortex-m33"] == kernels["cortex-m4"] == {"conv_2d_winograd_s8"}
     assert kernels["cortex-m85"] == kernels["cortex-m55"] == {"conv_2d_mve_s8"}
 
 
