@@ -52,7 +52,7 @@ _NOT_RUN = {
     "arduino-cli": "a sketch is compiled with Arduino's core and flags by test_a_sketch_compiles_and_agrees",
 }
 #: Commands of others: their options are not ours.
-_FOREIGN = re.compile(r"^(?:cmake|ctest|pip|cc|apt-get|arduino-cli)\b.*|`(?:pip|apt-get) [^`]*`")
+_FOREIGN = re.compile(r"^(?:cmake|ctest|pip|cc|apt-get|arduino-cli)\b.*|`(?:pip|apt-get) [^`]*`|`--specs=[^`]*`")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w.]*(?<!\.)(?:-\w+)*")
 _FILE = re.compile(r"`((?:qtorch|export|recipes|firmware|tests|benchmarks)/[\w/]*[\w.]+)`")
 _RECIPES = ("fuel", "sine", "gesture", "digits", "keyword", "anomaly")
