@@ -307,7 +307,7 @@ _WRITER = (
         "exact_codes(accumulators, middle) > codes",
         _REQUANTIZATION,
     ),
-    Mutant("export/c/requantization.py", "right.min() >= 2 and", "right.min() >= 1 and", _REQUANTIZATION),
+    Mutant("export/c/requantization.py", "(-shift >= 2) &", "(-shift >= 1) &", _REQUANTIZATION),
     Mutant(
         "export/c/requantization.py", "(np.int64(1) << (right - 2))", "(np.int64(1) << (right - 1))", _REQUANTIZATION
     ),

@@ -307,17 +307,17 @@ _OF_FOUR_BITS = tuple(
         where="tflm_esp_nn",
         operators=(operator,),
         holds=where.four_bits,
-        effect=effect,
+        effect="other codes" if operator == "DEPTHWISE_CONV_2D" else "refused",
         until=_FIRST_DAYS[operator, "int16"][0],
         form="eight_bits",
         remedy="weights of 8 bits; or take esp-tflite-micro 1.3.1",
-        source=f"esp-tflite-micro {_FIRST_DAYS[operator, 'int16'][1]}, before which kernels/esp_nn/{file} {does}",
-        sure=sure,
+        source=f"esp-tflite-micro {_FIRST_DAYS[operator, 'int16'][1]}; {before}",
+        sure="read" if operator == "DEPTHWISE_CONV_2D" else "run",
     )
-    for operator, effect, file, does, sure in (
-        ("CONV_2D", "refused", "conv.cc", "asks for weights of the input's type", "run"),
-        ("DEPTHWISE_CONV_2D", "other codes", "depthwise_conv.cc", "reads two weights as one of 8 bits", "read"),
-        ("FULLY_CONNECTED", "refused", "fully_connected.cc", "asks for weights of the input's type", "run"),
+    for operator, before in (
+        ("CONV_2D", "refused by 1.2.0, built for a PC"),
+        ("DEPTHWISE_CONV_2D", "before, kernels/esp_nn/depthwise_conv.cc reads two weights as one of 8 bits"),
+        ("FULLY_CONNECTED", "refused by 1.2.0, built for a PC"),
     )
 )
 
