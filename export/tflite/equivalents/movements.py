@@ -54,9 +54,9 @@ def _picked(draft: Draft, operator: FileOperator) -> None:
     rows, size = shape[axis], math.prod(shape[axis + 1 :])
     if math.prod(shape[:axis]) != 1 or not 0 < rows <= _MOST_PICKED:
         raise ValueError(
-            f"{draft.words(source)} of {shape}, which is computed, along axis {axis} by {draft.words(places)}, which is "
-            f"too: expected at most {_MOST_PICKED} there, and axes of size 1 in front. Cut the network there, and pick in "
-            "the application"
+            f"{draft.words(source)} of {shape}, which is computed, along axis {axis} by {draft.words(places)}, which "
+            f"is too: expected at most {_MOST_PICKED} there, and axes of size 1 in front. Cut the network there, and "
+            "pick in the application"
         )
     flat, ones = draft.whole_numbers((1, picked)), draft.computed(source, (1, picked, rows))
     draft.tensors[ones] = replace(draft.tensors[ones], scale=(1 / _ONE,), zero_point=(0,), axis=None)
