@@ -106,9 +106,24 @@ def _moved(file: SchemaFile) -> None:
         file.operator("QUANTIZE", [floats], [file.tensor(shape, "int8", scale, zero_point, end="output")])
 
 
+def _of_places(file: SchemaFile) -> None:
+    """What ARG_MAX and ARG_MIN found, as int8, and as floats that are quantized, behind a function too."""
+    for name, axis in (("ARG_MAX", 1), ("ARG_MIN", -1)):
+        x = file.tensor(_SHAPE, "int8", *_ANY, end="input")
+        shape = [size for place, size in enumerate(_SHAPE) if place != axis % 3]
+        found, cast, scaled = file.tensor(shape, "int32"), file.tensor(shape, "float32"), file.tensor(shape, "float32")
+        table = f"Arg{name[4:].title()}Options"
+        file.operator(name, [x, file.constant(np.array(axis, np.int32))], [found], table, {"outputType": 2})
+        file.operator("CAST", [found], [cast], "CastOptions")
+        file.operator("MUL", [cast, file.constant(np.array(0.3, np.float32))], [scaled], "MulOptions")
+        for floats in (cast, scaled):
+            file.operator("QUANTIZE", [floats], [file.tensor(shape, "int8", 0.0923, -100, end="output")])
+        file.operator("CAST", [found], [file.tensor(shape, "int8", end="output")], "CastOptions")
+
+
 @pytest.mark.parametrize(
     "put",
-    [_of_one_number, _of_positive_numbers, _with_constants, _chain, _moved],
+    [_of_one_number, _of_positive_numbers, _with_constants, _chain, _moved, _of_places],
     ids=lambda put: put.__name__.strip("_"),
 )
 def test_the_codes_are_those_of_tflite_micro(put: Callable[[SchemaFile], None]) -> None:

@@ -170,12 +170,35 @@ def _common_shape(file: SchemaFile) -> None:
     file.operator("BROADCAST_ARGS", _numbers(file, [1, 4, 1], [3]), [file.tensor([3], "int32", end="output")])
 
 
+def _picked(file: SchemaFile, shape: Sequence[int], picks: int, result: Sequence[int], axis: int) -> None:
+    places = file.tensor([picks], "int32", name="places", end="input")
+    file.operator("GATHER", [_source(file, *shape), places], [_sink(file, *result)], "GatherOptions", {"axis": axis})
+
+
+def _columns_by_computed_places(file: SchemaFile) -> None:
+    _picked(file, (1, 6, 3, 2), 4, (1, 4, 3, 2), -3)
+
+
+def _rows_by_computed_places(file: SchemaFile) -> None:
+    """Along the first axis, which counts no samples."""
+    _picked(file, (6, 3), 2, (2, 3), 0)
+
+
+def _where_the_largest_are(file: SchemaFile) -> None:
+    """Of one tensor there, of another here; the batch is an axis of both."""
+    x, places, y = _source(file, 1, 6, 3), file.tensor([1, 3], "int32"), _source(file, 1, 6, 2)
+    file.operator("ARG_MAX", [x, *_numbers(file, 1)], [places], "ArgMaxOptions", {"outputType": 2})
+    options = {"axis": 1, "batchDims": 1}
+    file.operator("GATHER", [y, places], [_sink(file, 1, 3, 2)], "GatherOptions", options)
+
+
 _FILES: list[Callable[[SchemaFile], None]] = [
     _backwards, _backwards_with_open_ends, _backwards_and_dropped, _rows_of_four_axes, _every_second_row_of_four_axes,
     _a_row_of_four_axes, _the_picture_alone, _numbers_by_places, _rows_by_places, _pictures_by_places,
     _place_that_only_adds_up, _inside, _at_a_corner, _as_a_whole, _space_to_batch, _space_to_batch_of_two,
     _space_to_batch_without_columns, _batch_to_space, _batch_to_space_without_columns,
     _a_dilation_with_another_operator_between, _zeros, _filled, _common_shape,
+    _columns_by_computed_places, _rows_by_computed_places, _where_the_largest_are,
 ]  # fmt: skip
 
 
@@ -226,6 +249,10 @@ def _open_batch(file: SchemaFile) -> None:
     _spread(file, (1, 4, 6, 2), [2, 3], [[0, 0], [0, 0]], (1, 2, 2, 2))
 
 
+def _behind_an_axis(file: SchemaFile) -> None:
+    _picked(file, (1, 5, 6), 2, (1, 5, 2), 2)
+
+
 def _no_whole_blocks(file: SchemaFile) -> None:
     _gather_blocks(file, (4, 2, 3, 2), [2, 3], [[0, 0], [0, 0]], (1, 4, 9, 2))
 
@@ -242,6 +269,7 @@ def _blocks_of_nothing(file: SchemaFile) -> None:
         (_place_outside, "GATHER_ND.: places .* of tensor 0 'x' of .3, 4, 5."),
         (_more_than_there_is, "DYNAMIC_UPDATE_SLICE.: tensor 1 'y' of .1, 5, 5, 3. at"),
         (_open_batch, "SPACE_TO_BATCH_ND.: .* where the blocks give .6, 2, 2, 2.. A batch .* left open"),
+        (_behind_an_axis, "GATHER.: tensor 1 'x' of .1, 5, 6., which is computed, along axis 2 by tensor 0 'places'"),
         (_no_whole_blocks, "BATCH_TO_SPACE_ND.: blocks of 2x3 of tensor 0 'x', which are 4 pictures"),
         (_blocks_of_nothing, "BATCH_TO_SPACE_ND.: expected pictures .* blocks of .0, 3."),
     ],

@@ -71,6 +71,17 @@ def _softmax_of_int16() -> bytes:
     )
 
 
+def _convolution(zero_point: int) -> bytes:
+    """A convolution of one pixel by weights with a zero point."""
+    tensors = [
+        Tensor("int8", [1, 1, 1, 4], scale=[0.5], name="x"),
+        Tensor("int8", [2, 1, 1, 4], np.ones((2, 1, 1, 4), np.int8), scale=[0.25], zero_point=[zero_point], name="w"),
+        Tensor("int8", [1, 1, 1, 2], scale=[0.5]),
+    ]  # fmt: skip
+    options = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    return small_file(tensors, [Op("CONV_2D", [0, 1, -1], [2], "Conv2DOptions", options)], [0], [2])
+
+
 _CODES, _NUMBERS = np.ones((2, 4), np.int8), np.ones((2, 4), np.float32)
 #: File, its form, and a word of what is said.
 _FILES = {
@@ -83,6 +94,7 @@ _FILES = {
     "uint8": (_dense("uint8", np.ones((2, 4), np.uint8), 128), "uint8", "TensorFlow 1"),
     "int16": (_dense("int16", _CODES), "integers", "network of int16"),
     "int16_shifted": (_dense("int16", _CODES, 3), "int16 with zero points", "'x' has 3"),
+    "weights_shifted": (_convolution(5), "weights with zero points", "'w' has 5"),
     "int16_of_softmax": (_softmax_of_int16(), "integers", "network of int16 and int8"),
     "detection": (_custom("TFLite_Detection_PostProcess"), "detection", "cut the file before it, at 'boxes'"),
     "flex": (_custom("FlexErf"), "TensorFlow operators", "1 FlexErf"),
@@ -133,6 +145,20 @@ def test_what_tflm_takes_is_not_said_to_have_no_kernels(name: str) -> None:
     model, *_ = _FILES[name]
     require_on_tflm(read_contents(model), "m")
     _run(runtime, model)
+
+
+def test_tflm_passes_over_zero_points_of_a_convolution() -> None:
+    """What is said of such files, of whose convolutions no number is what it means."""
+    runtime = pytest.importorskip("tflite_micro").runtime
+    given = np.arange(4, dtype=np.int8).reshape(1, 1, 1, 4)
+    found = []
+    for zero_point in (0, 5):
+        interpreter = runtime.Interpreter.from_bytes(_convolution(zero_point))
+        interpreter.set_input(given, 0)
+        interpreter.invoke()
+        found.append(interpreter.get_output(0))
+    assert np.array_equal(*found)
+    assert found[0].any()
 
 
 def _run(runtime: Any, model: bytes) -> None:

@@ -23,7 +23,6 @@ from export.graph.interpret import interpret
 from export.lightning_run.subject import subject_of
 from export.options import ExportOptions
 from export.tflite.reader import read_tflite
-from qtorch.errors import BadInput
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run, load_run
 from tests.small_task import small_trainer
@@ -192,7 +191,10 @@ def test_commands_take_two_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert load_run(tmp_path / "two.ckpt").module.net.calibrated  # type: ignore[union-attr]
 
 
-def test_firmware_for_two_inputs_is_refused(tmp_path: Path) -> None:
+def test_firmware_fills_both_inputs(tmp_path: Path) -> None:
     run, _ = trained(Positional)
-    with pytest.raises(BadInput, match=r"export\.firmware: expected .*one input"):
-        make_bundle(subject_of(run), "two", ExportOptions(firmware=tmp_path / "firmware"))
+    bundle = make_bundle(subject_of(run), "two", ExportOptions(firmware=tmp_path / "firmware"))
+    filled = bundle.firmware["src/tflm_model.h"].decode()
+    for index in (0, 1):
+        begin = f"TWO_TEST_INPUT_{index}_BEGIN"
+        assert f"  two_quantize_input_{index}(physical + {begin}, codes + {begin});\n" in filled

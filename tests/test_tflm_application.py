@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,18 @@ import pytest
 
 from export.boards import BOARDS
 from export.c_language.names import c_identifier
+from export.device import headers
 from export.device.firmware_project import firmware_project
+from export.device.layer_checks import layer_checks_header
+from export.interface.tensor_layout import TensorLayout
+from qtorch.features import Feature, Interface
+from qtorch.numbers.qparams import QParams
 from tests.tflm_projects import (
     STAND_IN,
     STRICT,
     VECTORS,
     build,
+    bundle_files,
     in_qemu,
     require,
     run,
@@ -60,13 +67,48 @@ def test_host_self_test_fails_on_one_wrong_code(tmp_path: Path) -> None:
     [
         (table(VECTORS[1], arena=49), "arena: 48 bytes\nerror: m: AllocateTensors failed"),
         (table(VECTORS[1], version=2), "error: m: the model's schema version"),
-        (table(np.zeros((3, 2), np.int8)), "error: m: expected one int8 input and int8 outputs of the exported sizes"),
+        (table(np.zeros((3, 2), np.int8)), "error: m: expected int8 inputs and outputs of the exported sizes"),
     ],
 )
 def test_host_reports_what_tflite_micro_refuses(tmp_path: Path, model: bytes, message: str) -> None:
     done = run(build(write_project(tmp_path, "host", model=model)), "--self-test")
     assert done.returncode == 2
     assert message in done.stdout
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_several_inputs_and_outputs_stand_one_after_another(tmp_path: Path, right: bool) -> None:
+    """Of each two, of one and of two codes; each has a grid of its own."""
+    inputs, outputs = np.array([[1, 2, 3], [-4, 5, 6]], np.int8), np.array([[7, 8, 9], [10, -11, 12]], np.int8)
+    grids = (QParams((0.5,), (0,)), QParams((2.0,), (1,)))
+    layouts = tuple(
+        TensorLayout(
+            *(side, index, 2, "int8", grid.scale[0], grid.zero_point[0]),
+            *((index + 1,), ("features",), (0,), (index + 1,)),
+            quantities=(Feature("value"),),
+        )
+        for side in ("input", "output")
+        for index, grid in enumerate(grids)
+    )
+    checks = np.array([[zlib.crc32(row.tobytes())] for row in outputs], np.uint32)
+    table_outputs = outputs if right else outputs + np.array([[0, 0, 0], [0, 0, 1]], np.int8)
+    texts = {
+        **headers.model_data("m", table(table_outputs, version=3 + 64, inputs=inputs), layouts),
+        "m_quantization.h": headers.quantization("m", Interface((), ()), grids, grids, layouts=layouts),
+        "m_layer_checks.h": layer_checks_header("m", (["FULLY_CONNECTED"], checks)),
+        "m_test_vectors.h": headers.test_vectors("m", inputs, outputs, inputs_of=(1, 2), outputs_of=(1, 2)),
+    }
+    files = bundle_files() | {file: text.encode() for file, text in texts.items()}
+    program = build(write_project(tmp_path, "host", files=files, layouts=layouts))
+    done = run(program, given="-2 8 10\n")
+    if right:
+        assert "2 vectors, 0 of 6 codes differ: passed\noperators: 1 in 4 inferences, 0 differ: passed" in done.stdout
+        # Codes -4, 5 and 6 are vector 1, whose output codes are 10 and -11, 12.
+        assert done.stdout.splitlines()[-1] == "5.000000 -24.000000 22.000000"
+    else:
+        assert "1 of 6 codes differ: FAILED\nfirst difference: vector 1, output 2: expected 12, got 13" in done.stdout
+    readme = (tmp_path / "README.md").read_text()
+    assert "(physical + M_TEST_INPUT_1_BEGIN)[i] = samples[i];" in readme
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from export.c_language.names import c_identifier
 from export.device import headers
 from export.device.firmware_project import firmware_project
 from export.device.layer_checks import layer_checks_header
+from export.interface.tensor_layout import TensorLayout
 from qtorch.features import Feature, Interface
 from qtorch.numbers.qparams import QParams
 
@@ -41,9 +43,8 @@ def require(*tools: str) -> None:
             pytest.skip(f"{tool} is not installed; install it (Debian: apt-get install {APT[tool]}) to run this test")
 
 
-def table(outputs: np.ndarray, arena: int = 48, version: int = 3) -> bytes:
+def table(outputs: np.ndarray, arena: int = 48, version: int = 3, inputs: np.ndarray = VECTORS[0]) -> bytes:
     """A model of the stand-in: see its README."""
-    inputs = VECTORS[0]
     head = bytes([version, arena % 256, arena // 256, len(inputs), inputs.shape[1], outputs.shape[1]])
     return head + b"".join(i.tobytes() + o.tobytes() for i, o in zip(inputs, outputs, strict=True))
 
@@ -62,8 +63,13 @@ def bundle_files(name: str = "m", model: bytes | None = None) -> dict[str, bytes
     return {file: text.encode() for file, text in texts.items()}
 
 
-def write_project(folder: Path, board: str, name: str = "m", model: bytes | None = None) -> Path:
-    for path, content in firmware_project(name, bundle_files(name, model), BOARDS[board]).items():
+def write_project(
+    folder: Path, board: str, name: str = "m", model: bytes | None = None,
+    files: Mapping[str, bytes] | None = None, layouts: Sequence[TensorLayout] = (),
+) -> Path:  # fmt: skip
+    """The project of ``files``, of :func:`bundle_files` without any."""
+    files = bundle_files(name, model) if files is None else files
+    for path, content in firmware_project(name, files, BOARDS[board], layouts).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     return folder

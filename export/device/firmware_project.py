@@ -18,6 +18,7 @@ from export.device.firmware_words import beginnings, board_package, comments, re
 from export.device.pins import pin_words, project_edition
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
+from export.interface.tensor_meaning import whole_function
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS
 from qtorch.errors import BadConfiguration
@@ -63,18 +64,11 @@ Files = dict[str, str]
 
 
 def require_int8_ends(graph: Graph) -> None:
-    """The applications around a model hand int8 in and out, and fill one input.
+    """The applications around a model hand int8 in and out.
 
     Raises:
-        BadConfiguration: an input or output has another type, or there are several inputs.
+        BadConfiguration: an input or output has another type.
     """
-    if len(graph.inputs) > 1:
-        raise BadConfiguration(
-            where="export.firmware",
-            expected="a network with one input, which the application fills",
-            got=f"{len(graph.inputs)}: {', '.join(graph.inputs)}",
-            remedy="leave export.firmware out, and fill them in an application of your own",
-        )
     for name in (*graph.inputs, *graph.outputs):
         if graph.values[name].of_indices:
             raise BadConfiguration(
@@ -135,7 +129,8 @@ def firmware_project(
         "cpu": board.cpu,
         "tensors": readme_section(name, layouts, physical=True, figures=figures),
         "axes": comments(name, layouts),
-        "dequantize": _dequantize(name, layouts),
+        "quantize": _converted(name, layouts, "input", "physical", "codes"),
+        "dequantize": _converted(name, layouts, "output", "codes", "physical"),
         "package": board_package(board),
         **pin_words(board, edition),
         "edition": _in_c(project_edition(board, edition or EDITIONS[board.edition])),
@@ -149,14 +144,12 @@ def firmware_project(
     return {path: text.encode() for path, text in sorted(project.items())}
 
 
-def _dequantize(name: str, layouts: Sequence[TensorLayout]) -> str:
-    """The lines of C that make real values of the codes of all outputs."""
-    codes, physical = (beginnings(name, layouts, "output", array) for array in ("codes", "physical"))
-    if len(codes) == 1:
-        return f"{name}_dequantize_output(codes, physical);"
+def _converted(name: str, layouts: Sequence[TensorLayout], side: str, taken: str, given: str) -> str:
+    """The lines of C that make codes of the real values of all inputs, or real values of the codes of all outputs."""
+    places = list(zip(*(beginnings(name, layouts, side, array) for array in (taken, given)), strict=True))
     return "\n  ".join(
-        f"{name}_dequantize_output_{index}({taken}, {given});"
-        for index, (taken, given) in enumerate(zip(codes, physical, strict=True))
+        f"{whole_function(name, side, index, len(places))}({source}, {sink});"
+        for index, (source, sink) in enumerate(places)
     )
 
 

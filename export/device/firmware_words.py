@@ -62,13 +62,16 @@ def readme_section(name: str, layouts: Sequence[TensorLayout], physical: bool, f
         f"fill the input by these lines (`{name}_quantization.h` has their macros).",
     ]
     converts = conversion(name, layouts)
-    results = beginnings(name, layouts, "output", "results")
+    arrays = {
+        "input": beginnings(name, layouts, "input", "physical"),
+        "output": beginnings(name, layouts, "output", "results"),
+    }
     for layout in layouts:
         parts.append(f"{layout.title}, `{summary(layout)}`:")
         real = "samples" if layout.side == "input" else "values" if physical else "results"
         flat = variable(layout)
         if physical:
-            flat = "physical" if layout.side == "input" else results[layout.index]
+            flat = arrays[layout.side][layout.index]
             flat = f"({flat})" if "+" in flat else flat
         convert = (lambda element: element) if physical else converts(layout)
         lines = [

@@ -11,28 +11,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from export.tflite.equivalents.float_functions import parts_of_tables
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
-from export.tflite.form import FileForm, Form
+from export.tflite.form import CONVERT_INT8, FileForm, Form
+from export.tflite.zero_points import shifted_int16, shifted_weights
 
 __all__ = ["file_form", "require_integers", "require_on_tflm"]
 
-#: Converters say so of a whole file of int8.
-_CONVERT_INT8 = (
-    "convert the network again with converter.optimizations = [tf.lite.Optimize.DEFAULT], "
-    "converter.representative_dataset = a function that yields inputs like those of training, and "
-    "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; a network of PyTorch: "
-    "qtorch quantize NET.pt --data x.npy --out DIR"
-)
 #: What holds its numbers otherwise than in integers, and computes in floats, is read here as a float network.
 _QUANTIZE = (
     "qtorch compile MODEL.tflite --data x.npy --out DIR, with inputs like those of training, quantizes it and makes C "
-    f"of it; or {_CONVERT_INT8}"
+    f"of it; or {CONVERT_INT8}"
 )
-_CONVERT_INT16 = (
-    "convert the network again with converter.target_spec.supported_ops = "
-    "[tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8], whose int16 is symmetric, "
-    "or for int8"
-)
-
 _FLOATS = ("float32", "float16")
 _NARROW = ("int4", "int8", "uint8", "int16")
 #: Where the weights of an operator stand.
@@ -320,34 +308,8 @@ def _uint8(contents: FileContents) -> FileForm | None:
         "uint8",
         f"a network of uint8, as TensorFlow 1 wrote them: {_counted(names)}",
         "TFLite Micro has no kernels for uint8 any more, so that nothing on a device says what is right",
-        _CONVERT_INT8,
+        CONVERT_INT8,
     )
-
-
-def _int16(contents: FileContents) -> FileForm | None:
-    shifted = {
-        (at, tensor.index): tensor
-        for at, graph in enumerate(contents.subgraphs)
-        for operator in graph.operators
-        if operator.name not in _ENDS and any(_is_int16(each) for each in _tensors(graph, operator.inputs))
-        for tensor in _tensors(graph, (*operator.inputs, *operator.outputs))
-        # What an operator makes of int8 may lie there: SOFTMAX writes int16 from -32768 on.
-        if _is_int16(tensor) and any(tensor.zero_point)
-    }
-    if not shifted:
-        return None
-    first = next(iter(shifted.values()))
-    return FileForm(
-        "int16 with zero points",
-        f"a network of int16 with zero points, {len(shifted)} of them: {first.name or f'tensor {first.index}'!r} has "
-        f"{next(filter(None, first.zero_point))}",
-        "kernels of int16 take a zero point of 0 alone: most refuse another, and some pass over it",
-        _CONVERT_INT16,
-    )
-
-
-def _is_int16(tensor: FileTensor) -> bool:
-    return tensor.dtype == "int16" and bool(tensor.scale)
 
 
 def _floats(contents: FileContents) -> FileForm | None:
@@ -366,7 +328,7 @@ def _floats(contents: FileContents) -> FileForm | None:
         "partly float",
         f"a network that computes partly in float32: {_counted(names)}, beside {_counted(others)} of integers",
         "the converter left in float32 what it has no integers for",
-        f"write these in other operators, or cut the file before them; {_CONVERT_INT8}, which then names them",
+        f"write these in other operators, or cut the file before them; {CONVERT_INT8}, which then names them",
     )
 
 
@@ -387,6 +349,7 @@ _RECOGNIZED: tuple[Callable[[FileContents], FileForm | None], ...] = (
     _sparse,
     _unpacked,
     _uint8,
-    _int16,
+    shifted_int16,
+    shifted_weights,
     _floats,
 )

@@ -7,7 +7,15 @@ from typing import Literal, TypeAlias
 
 from qtorch.errors import BadModelFile
 
-__all__ = ["FileForm", "Form"]
+__all__ = ["CONVERT_INT8", "FileForm", "Form"]
+
+#: Converters say so of a whole file of int8.
+CONVERT_INT8 = (
+    "convert the network again with converter.optimizations = [tf.lite.Optimize.DEFAULT], "
+    "converter.representative_dataset = a function that yields inputs like those of training, and "
+    "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; a network of PyTorch: "
+    "qtorch quantize NET.pt --data x.npy --out DIR"
+)
 
 Form: TypeAlias = Literal[
     "integers",
@@ -19,6 +27,7 @@ Form: TypeAlias = Literal[
     "partly float",
     "uint8",
     "int16 with zero points",
+    "weights with zero points",
     "detection",
     "audio front end",
     "loop",

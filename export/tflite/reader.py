@@ -192,7 +192,8 @@ def _operand(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Any:
         raise ValueError(f"an operand of type code {tensor.kind} instead of int32")
     data = constant(tensor, buffers)
     if data is None:
-        raise ValueError("an operand without data")
+        named = repr(tensor.name or f"tensor {tensor.index}")
+        raise ValueError(f"{named}, which is computed, where a constant has to be. Cut the network there")
     return _plain(data.tolist())
 
 

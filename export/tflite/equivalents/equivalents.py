@@ -15,6 +15,7 @@ from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
 from export.tflite.equivalents.pieces import embedded, filled, gathered_by_places, strided, updated
+from export.tflite.equivalents.places import numbers_of_places
 from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.shapes import (
     batch_first,
@@ -41,6 +42,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "ABS": absolute,
     "BATCH_TO_SPACE_ND": batch_to_space,
     "BROADCAST_TO": broadcast_to,
+    "CAST": numbers_of_places,
     "DENSIFY": densified,
     "DEPTH_TO_SPACE": depth_to_space,
     "DYNAMIC_UPDATE_SLICE": updated,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from export.tflite.equivalents.draft import Draft
+from export.tflite.equivalents.places import is_number_of_place
 from export.tflite.equivalents.tables import put_table
 from export.tflite.file_data import FileContents, FileOperator
 from qtorch.numbers.functional import round_half_away
@@ -174,7 +175,7 @@ def moved_as_codes(draft: Draft, operator: FileOperator) -> FileOperator | None:
 
 
 def parts_of_tables(contents: FileContents) -> frozenset[int]:
-    """Numbers of the operators of a file's first subgraph that compute in floats for tables alone."""
+    """Numbers of the operators of a file's first subgraph that compute in floats for tables alone, or write places."""
     draft = Draft(contents)
     draft.operators = list(draft.entry.operators)
     found = {each.number: _function(draft, each, moved=True) for each in draft.operators if each.name == "QUANTIZE"}
@@ -188,7 +189,15 @@ def parts_of_tables(contents: FileContents) -> frozenset[int]:
         reading = set().union(*(readers.get(index, ()) for index in operator.outputs))
         if not reading <= parts | tables.keys() or {*operator.outputs} & {*draft.entry.outputs}:
             parts.discard(operator.number)
-    return frozenset(parts)
+    return frozenset(parts | {each.number for each in draft.operators if _is_sound_number(draft, each)})
+
+
+def _is_sound_number(draft: Draft, operator: FileOperator) -> bool:
+    """Whether CAST writes places; a file that nobody has looked at yet may leave operands out."""
+    try:
+        return is_number_of_place(draft, operator)
+    except (IndexError, ValueError):
+        return False
 
 
 def product(draft: Draft, operator: FileOperator) -> None:
@@ -286,6 +295,8 @@ class _Cone:
         cast = maker.name == "CAST"
         # Answers, which are codes of 0 and 1 here, have no scale in the file.
         fits = tensor.dtype == "int8" and (cast or len(tensor.scale) == len(tensor.zero_point) == 1)
+        # Of places too; where they are read, they are codes already.
+        fits = fits or is_number_of_place(self.draft, maker)
         if not (fits or (cast and tensor.dtype == "bool")) or self.draft.data(source) is not None:
             raise _Unknown
         self.codes.add(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,10 +17,14 @@ __all__ = ["broadcast_to", "depth_to_space", "gathered", "mirrored", "space_to_d
 
 
 def gathered(draft: Draft, operator: FileOperator) -> None:
-    """GATHER by constant indices: runs of neighbours are slices, which are joined; by others it stays as it is."""
+    """GATHER by constant indices: runs of neighbours are slices, which are joined. By others it stays as it is where a
+    constant or floats are looked up."""
     source, positions = operator.inputs
     (output,) = operator.outputs
     indices, shape = draft.data(positions), draft.shape(source)
+    if indices is None and draft.data(source) is None and draft.tensors[source].dtype == "int8":
+        _picked(draft, operator)
+        return
     if indices is None or operator.options.get("BatchDims", 0) != 0 or draft.data(source) is not None:
         draft.operators.append(operator)
         return
@@ -32,6 +37,36 @@ def gathered(draft: Draft, operator: FileOperator) -> None:
     taken(draft, source, axis, order, target)
     if target != output:
         draft.reshape(target, output)
+
+
+#: Rows of a tensor of which some are picked: each of them costs a product for each number that is picked.
+_MOST_PICKED = 64
+#: The code of 1 among the rows of the identity: BATCH_MATMUL takes no factor of 1, and this one's leaves no remainder.
+_ONE = 64
+
+
+def _picked(draft: Draft, operator: FileOperator) -> None:
+    """GATHER of what is computed by places that are: rows of the identity, times the tensor. A sum of one product, of 1
+    and a number on the result's own grid, is that number to the bit."""
+    (source, places), (output,), options = operator.inputs, operator.outputs, operator.options
+    shape, picked = draft.shape(source), math.prod(draft.shape(places))
+    axis = options.get("Axis", 0) % max(1, len(shape))
+    rows, size = shape[axis], math.prod(shape[axis + 1 :])
+    if math.prod(shape[:axis]) != 1 or not 0 < rows <= _MOST_PICKED:
+        raise ValueError(
+            f"{draft.words(source)} of {shape}, which is computed, along axis {axis} by {draft.words(places)}, which "
+            f"is too: expected at most {_MOST_PICKED} there, and axes of size 1 in front. Cut the network there, and "
+            "pick in the application"
+        )
+    flat, ones = draft.whole_numbers((1, picked)), draft.computed(source, (1, picked, rows))
+    draft.tensors[ones] = replace(draft.tensors[ones], scale=(1 / _ONE,), zero_point=(0,), axis=None)
+    table, found = draft.computed(source, (1, rows, size)), draft.computed(source, (1, picked, size))
+    draft.reshape(places, flat)
+    draft.reshape(source, table)
+    identity = draft.constant(np.eye(rows, dtype=np.int8) * np.int8(_ONE), ones)
+    draft.put("GATHER", [identity, flat], [ones], "GatherOptions", {"Axis": 0, "BatchDims": 0})
+    draft.put("BATCH_MATMUL", [ones, table], [found], "BatchMatMulOptions", {"AdjX": False, "AdjY": False})
+    draft.reshape(found, output)
 
 
 def taken(draft: Draft, source: int, axis: int, order: Sequence[int], output: int) -> None:

@@ -29,7 +29,6 @@ using Resolver = layers::Watched<model::Resolver, model::op_count>;
 alignas(Resolver) unsigned char resolver_storage[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter* interpreter = nullptr;
-int8_t* input_codes = nullptr;
 
 bool failed(const char* what) {
   board::print("error: ");
@@ -42,8 +41,10 @@ bool failed(const char* what) {
 
 // A tensor of another type or size than the export's means other compile-time settings here and in the library, such as
 // TF_LITE_STATIC_MEMORY, which changes what lies where in a TfLiteTensor.
-bool fits(const TfLiteTensor* tensor, size_t elements) {
-  return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == elements;
+bool counted(const TfLiteTensor* tensor, size_t& elements) {
+  if (tensor == nullptr || tensor->type != kTfLiteInt8) return false;
+  elements += tensor->bytes;
+  return true;
 }
 
 // The interpreter over the arena, with resource variables where the model has some.
@@ -59,14 +60,16 @@ tflite::MicroInterpreter* made(const tflite::Model* loaded, const Resolver& reso
 #endif
 }
 
-bool outputs_fit() {
-  size_t elements = 0;
-  for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
-    const TfLiteTensor* tensor = interpreter->output(index);
-    if (tensor == nullptr || !fits(tensor, tensor->bytes)) return false;
-    elements += tensor->bytes;
+bool ends_fit() {
+  size_t taken = 0;
+  for (size_t index = 0; index < interpreter->inputs_size(); ++index) {
+    if (!counted(interpreter->input(index), taken)) return false;
   }
-  return elements == model::output_size;
+  size_t given = 0;
+  for (size_t index = 0; index < interpreter->outputs_size(); ++index) {
+    if (!counted(interpreter->output(index), given)) return false;
+  }
+  return taken == model::input_size && given == model::output_size;
 }
 
 }  // namespace
@@ -86,11 +89,9 @@ bool begin() {
     board::print(" bytes\n");
     return failed("AllocateTensors failed; optimized kernels may need a larger arena, see the _arena.h file");
   }
-  if (interpreter->inputs_size() != 1 || !fits(interpreter->input(0), model::input_size) || !outputs_fit()) {
-    return failed("expected one int8 input and int8 outputs of the exported sizes; is the library built with other "
-                  "settings?");
+  if (!ends_fit()) {
+    return failed("expected int8 inputs and outputs of the exported sizes; is the library built with other settings?");
   }
-  input_codes = interpreter->input(0)->data.int8;
   return true;
 }
 
@@ -99,7 +100,11 @@ bool reset() { return begin(); }
 
 bool invoke(const int8_t* input, int8_t* output) {
   if (interpreter == nullptr) return failed("invoke was called before begin");
-  memcpy(input_codes, input, model::input_size);
+  for (size_t index = 0; index < interpreter->inputs_size(); ++index) {
+    TfLiteTensor* tensor = interpreter->input(index);
+    memcpy(tensor->data.int8, input, tensor->bytes);
+    input += tensor->bytes;
+  }
 #if !defined(SELF_TEST_WITHOUT_LAYERS)
   layers::restart();
 #endif

@@ -13,8 +13,8 @@ bool begin();
 // Of a model that keeps states: a new sequence begins, as after begin(). Takes as long as that.
 bool reset();
 
-// Codes, model::input_size, to codes, model::output_size, of several outputs one after another. On failure prints and
-// returns false.
+// Codes, model::input_size, to codes, model::output_size; several inputs or outputs stand one after another. On failure
+// prints and returns false.
 bool invoke(const int8_t* input, int8_t* output);
 
 // The same for physical values: quantizes, invokes, dequantizes. The order of both arrays, which nothing checks:

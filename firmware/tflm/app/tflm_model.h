@@ -41,9 +41,11 @@ inline const char* name() { return "@name@"; }
 inline const unsigned char* data() { return @name@_model_data; }
 inline TfLiteStatus register_ops(Resolver& resolver) { return @name@_register_ops(resolver); }
 
-// Physical values, [input_size], to codes and codes, [output_size], to physical values. Several outputs stand one after
-// another.
-inline void quantize(const float* physical, int8_t* codes) { @name@_quantize_input(physical, codes); }
+// Physical values, [input_size], to codes and codes, [output_size], to physical values. Several inputs or outputs stand
+// one after another.
+inline void quantize(const float* physical, int8_t* codes) {
+  @quantize@
+}
 inline void dequantize(const int8_t* codes, float* physical) {
   @dequantize@
 }

@@ -14,7 +14,7 @@ enum TfLiteType {
 };
 struct TfLiteIntArray {
   int size;
-  int data[1];
+  int data[2];
 };
 struct TfLiteEvalTensor {
   union {
