@@ -233,7 +233,9 @@ def test_of_many_ranges_that_are_left_the_worst_is_named() -> None:
         return Saturation(name, share, (-2.0, 3.0), (-1.0, 1.0), nan)
 
     said = outgrown([left("a", 0.001), left("b", 0.25), left("c", 1e-6)], "widen it")
-    assert said.startswith("saturated range: b: 25.00% of the values lie outside [-1, 1]; seen [-2, 3]; the worst of 3.")
+    assert said.startswith(
+        "saturated range: b: 25.00% of the values lie outside [-1, 1]; seen [-2, 3]; the worst of 3."
+    )
     assert said.endswith(" Remedy: widen it")
     assert "less than 0.01%" in outgrown([left("c", 1e-6)], "")
     assert "a: 0.10%" in outgrown([left("b", 0.25), left("a", 0.001, 0.001)], "")
