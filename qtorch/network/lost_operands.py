@@ -1,4 +1,4 @@
-"""Sums of which one operand is lost, because a step of the other's grid is wider than all of its range."""
+"""Sums of which one operand is lost, because no value of it is half a step of the other's grid."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def lost_operands(net: nn.Module) -> list[str]:
             continue
         fine, coarse = sorted(op.sources.values(), key=lambda each: each.step)
         low, high = _seen(fine)
-        if not coarse.step > high - low > 0:
+        if not coarse.step > 2 * max(abs(low), abs(high)) > 0:
             continue
         said.append(
             f"layer {name!r} adds {names.get(coarse)!r}, one step of whose grid is {coarse.step:.4g}, and "
-            f"{names.get(fine)!r}, all of which lies in [{low:.4g}, {high:.4g}]: on one grid nothing is "
+            f"{names.get(fine)!r}, within [{low:.4g}, {high:.4g}], less than half of that: on one grid nothing is "
             "left of the latter. Remedy: of a mask that forbids scores make a condition, as in "
             "scores.masked_fill(mask < 0.5, -1e9) in front of the softmax, which takes no grid; bring other tensors to "
             "one size before they are added"
