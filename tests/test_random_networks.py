@@ -182,9 +182,10 @@ def test_random_networks_with_attention_are_exact(first: int) -> None:
 
 @pytest.mark.tflm
 @pytest.mark.filterwarnings("ignore:layers.* has no effect")
-def test_random_networks_of_lifted_forms_are_exact() -> None:
+@pytest.mark.parametrize("first", [LIFTED, pytest.param(RARER, marks=pytest.mark.sweep)])
+def test_random_networks_of_lifted_forms_are_exact(first: int) -> None:
     torch.set_num_threads(1)
-    found = {seed: outcome(draw(seed), EXACT) for seed in range(LIFTED, LIFTED + CHUNK)}
+    found = {seed: outcome(draw(seed), EXACT) for seed in range(first, first + CHUNK)}
     assert {seed: said for seed, said in found.items() if not said.startswith(("exact", "refused"))} == {}
     assert sum(said == "exact" for said in found.values()) >= 0.8 * CHUNK
 

@@ -185,8 +185,8 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         BadConfiguration: there was no batch, or the network was not prepared.
 
     Warns:
-        UserWarning: scales that were learned since the last calibration are lost; a layer adds two tensors, and no value of
-            one is half a step of the other's grid.
+        UserWarning: scales that were learned since the last calibration are lost; a layer adds two tensors, and no
+            value of one is half a step of the other's grid.
     """
     _require_prepared(net, "calibrate")
     _require_batches(batches, "calibrate")
