@@ -233,8 +233,8 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
                 else f"a tensor with a scale of {coarsest:.3g}, beyond {_COARSEST:.3g}",
                 remedy="normalize the inputs, or put a batch norm before the multiplication",
             )
-    for lost in lost_operands(net):
-        warnings.warn(f"calibrate: {lost}", UserWarning, stacklevel=2)
+    for said in lost_operands(net):
+        warnings.warn(f"calibrate: {said}", UserWarning, stacklevel=2)
 
 
 def _require_batches(batches: Any, where: str) -> None:
