@@ -12,6 +12,7 @@ from tests.attention_steps import ATTENTION_KINDS
 from tests.further_steps import FUNCTION_KINDS, FURTHER_KINDS
 from tests.lifted_steps import LIFTED_KINDS
 from tests.random_networks import Program, Shape, Step, pruned
+from tests.rarer_steps import RARER_KINDS
 from tests.recurrent_steps import RECURRENT_KINDS
 from tests.reduction_steps import REDUCTION_KINDS
 
@@ -27,6 +28,8 @@ RECURRENT = 4_000_000
 REDUCTIONS = 5_000_000
 #: From this one on with forms that are composed of several ops.
 LIFTED = 6_000_000
+#: From this one on with remainders, running products, places and masks of what comes in.
+RARER = 7_000_000
 
 
 def draw(seed: int) -> Program:
@@ -346,6 +349,7 @@ _KINDS: list[Any] = [
 
 #: From which seed on which others are drawn too.
 _FURTHER: tuple[tuple[int, list[Any]], ...] = (
+    (RARER, RARER_KINDS),
     (LIFTED, LIFTED_KINDS),
     (REDUCTIONS, REDUCTION_KINDS),
     (RECURRENT, RECURRENT_KINDS),

@@ -341,12 +341,11 @@ def test_values_that_nest_come_out_as_they_do_of_the_network() -> None:
     assert torch.allclose(result.more["inner"].scores, net(x).more["inner"].scores, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections")
 def test_what_can_not_be_captured_names_layer_and_line() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.memory = nn.LSTM(4, 4, proj_size=2, batch_first=True)
+            self.memory = nn.LSTM(4, 4)
 
         def forward(self, x: Tensor) -> Tensor:
             y: Tensor = self.memory(x)[0]

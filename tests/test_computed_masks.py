@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+import qtorch
 from tests.test_attention import LENGTH, LOWER, WIDTH, exact, prepared
+from tests.test_indices import Layers
 
 
 class ComputedMasks(nn.Module):
@@ -49,3 +54,18 @@ def test_masks_that_are_computed_are_exact_and_leave_nothing() -> None:
         assert float((found - wanted).abs().max()) < 0.05
     assert float((layer - attended).abs().max()) < 0.2
     assert [node.op for node in exact(qat).nodes].count("minimum") == 8
+
+
+def test_a_sum_that_loses_an_operand_is_told() -> None:
+    """A mask of numbers takes the scores' grid away; of an operand that is zero, or fine, nothing is lost."""
+    x, mask = torch.randn(20, 4), (torch.rand(20, 4) < 0.5).float()
+
+    def scores(call: Callable[[Tensor, Tensor], Tensor]) -> Any:
+        return qtorch.prepare(Layers(lambda net, x, mask: call(x.sigmoid(), mask).softmax(1)), (x, mask))
+
+    with pytest.warns(UserWarning, match=r"'add' adds 'mul', .* is 39\.22, and 'sigmoid', .*mask < 0\.5"):
+        qtorch.calibrate(scores(lambda x, mask: x + mask * -1e4), [(x, mask)])
+    with pytest.warns(UserWarning, match="'sub' adds 'inputs_1', .* is 3.922, and 'sigmoid'"):
+        qtorch.calibrate(scores(lambda x, mask: x - mask), [(x, 1e3 * mask)])
+    qtorch.calibrate(scores(lambda x, mask: x + mask * 100), [(x, mask)])
+    qtorch.calibrate(scores(lambda x, mask: x * 0 + mask * -1e4), [(x, mask)])

@@ -133,6 +133,42 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]] = {
                table=nn.Embedding(12, 8), rnn=nn.GRU(8, 6, batch_first=True), head=nn.Linear(6, 4)),
         (words(40, 12, 5),),
     ),
+    "bags": lambda: (
+        Layers(
+            lambda net, t, p: net.head(net.mean(t) + net.largest(t) + net.sum(t, per_sample_weights=p)),
+            mean=nn.EmbeddingBag(12, 4), largest=nn.EmbeddingBag(12, 4, mode="max"),
+            sum=nn.EmbeddingBag(12, 4, mode="sum", padding_idx=3), head=nn.Linear(4, 3),
+        ),
+        (words(40, 12, 5), torch.rand(40, 5)),
+    ),
+    "bags one behind the other": lambda: (
+        Layers(
+            lambda net, t: net.head(net.sum(t.flatten(), torch.arange(t.shape[0]) * 5)),
+            sum=nn.EmbeddingBag(12, 4, mode="sum"), head=nn.Linear(4, 3),
+        ),
+        (words(40, 12, 5).int(),),
+    ),
+    "vectors with a one": lambda: (
+        Layers(lambda net, t: net.conv(F.one_hot(t.long(), 5).permute(0, 3, 1, 2).float()), conv=nn.Conv2d(5, 2, 3)),
+        (words(40, 5, 4, 4).int(),),
+    ),
+    "places that come in": lambda: (
+        Layers(
+            lambda net, x, t, n: net.head(
+                (y := net.layer(x)).gather(2, t[:, None].expand(-1, 3, -1))
+                + y[torch.arange(x.shape[0]), n][:, None, :2]
+            ),
+            layer=nn.Linear(5, 4), head=nn.Linear(2, 3),
+        ),
+        (torch.randn(40, 3, 5), words(40, 4, 2), words(40, 3)),
+    ),
+    "rows without a layer": lambda: (
+        Layers(
+            lambda net, t: net.head(torch.cat([net.table.weight[t], net.table.weight.index_select(0, t)], 1)),
+            table=nn.Linear(4, 9), head=nn.Linear(8, 3),
+        ),
+        (words(40, 9),),
+    ),
     "what was found": lambda: (
         Layers(lambda net, x: net.table(net.layer(x).argmax(1)), layer=nn.Linear(6, 5), table=nn.Embedding(5, 4)),
         (torch.randn(60, 6),),
@@ -298,7 +334,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
         lambda: Layers(lambda net, t: net.table(t + 1), table=nn.Embedding(9, 3)), words(2, 8, 4), "int64",
     ),
     "max_norm": (
-        lambda: Layers(lambda net, t: net.table(t), table=nn.Embedding(9, 3, max_norm=0.1)), words(2, 9, 4), "writes",
+        lambda: Layers(lambda net, t: net.table(t), table=nn.Embedding(9, 3, max_norm=0.1)), words(2, 9, 4), "renorm",
+    ),
+    "row left out of a mean": (
+        lambda: nn.EmbeddingBag(9, 3, padding_idx=0), words(2, 9, 4), "hangs on what comes in",
     ),
     "sparse": (
         lambda: Layers(lambda net, t: net.table(t), table=nn.Embedding(9, 3, sparse=True)), words(2, 9, 4), "sparse",

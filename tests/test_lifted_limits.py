@@ -67,6 +67,7 @@ def assigned(*index: Any, value: Callable[[Tensor], Any]) -> Form:
 _TURN = torch.tensor([[[0.8, 0.2, 0.0], [-0.2, 0.9, 0.1]]])
 _EACH_ROW = torch.linspace(-1, 1, 4 * 3 * 8).reshape(4, 3, 8)
 _OF_ROWS = torch.linspace(-1, 1, 192).cos().reshape(8, 8, 3)
+_PLACES = torch.tensor([[[0, 3, 1, 1], [2, 2, 0, 3], [1, 0, 3, 2], [3, -1, 2, 0]]])
 _MASK = torch.tensor([True, False, True, False])
 
 
@@ -116,6 +117,16 @@ FORMS: dict[str, Form] = {
     "nearest-exact of a sequence": call(lambda x: F.interpolate(x, 11, mode="nearest-exact"), SEQUENCE),
     "area": call(lambda x: F.interpolate(x, (5, 3), mode="area")),
     "constant places": call(_sampled),
+    "products up to each place": call(lambda x: x.sigmoid().cumprod(3)),
+    "extrema up to each place": call(lambda x: x.cummax(1)[0] + x.cummin(2)[0], (3, 5, 4)),
+    "places by place": call(lambda x: torch.take_along_dim(x, _PLACES, 2), SEQUENCE),
+    "places of a part": call(lambda x: x.gather(1, _PLACES[:, :2, :3].expand(x.shape[0], -1, -1)), SEQUENCE),
+    "product over axes": call(lambda x: torch.tensordot(x, _OF_ROWS, dims=([3, 2], [0, 1]))),
+    "norm by running statistics": (
+        lambda s, x: F.instance_norm(x, s.layer.running_mean, s.layer.running_var, s.layer.weight, s.layer.bias, False),
+        lambda: nn.BatchNorm2d(4),
+        IMAGE,
+    ),
     "transposed, groups": layer(lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2)),
     "transposed, holes": layer(lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, dilation=2, groups=2, output_padding=1)),
     "transposed, holes, more at the end": layer(

@@ -27,11 +27,14 @@ from qtorch.network import routes
 from qtorch.ops import ROWS
 from tests import module_oracle
 from tests.module_oracle import difference, outputs, verdict
-from tests.random_drawing import ATTENTION, FUNCTIONS, FURTHER, LIFTED, RECURRENT, REDUCTIONS, draw
+from tests.random_drawing import ATTENTION, FUNCTIONS, FURTHER, LIFTED, RARER, RECURRENT, REDUCTIONS, draw
 from tests.random_networks import Program, shrink
 
-#: Some write behind dropout, which is another tensor in training.
-pytestmark = pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else")
+#: Some write behind dropout, which is another tensor in training; some add what is small to what is large.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else"),
+    pytest.mark.filterwarnings("ignore:calibrate. layer"),
+]
 
 COUNT = int(os.environ.get("QTORCH_NETWORKS", "1200"))
 #: Those beyond are no other kind of network: a sweep draws them, and whoever says how many.
@@ -109,7 +112,7 @@ def wrong(program: Program) -> bool:
 
 
 #: How many of each kind a sweep compares with their modules; the command takes any number.
-_JUDGED = {FURTHER: 1_000, FUNCTIONS: 150, ATTENTION: 150, RECURRENT: 150, REDUCTIONS: 150, LIFTED: 150}
+_JUDGED = {FURTHER: 1_000, FUNCTIONS: 150, ATTENTION: 150, RECURRENT: 150, REDUCTIONS: 150, LIFTED: 150, RARER: 150}
 
 
 @pytest.mark.sweep
@@ -179,9 +182,10 @@ def test_random_networks_with_attention_are_exact(first: int) -> None:
 
 @pytest.mark.tflm
 @pytest.mark.filterwarnings("ignore:layers.* has no effect")
-def test_random_networks_of_lifted_forms_are_exact() -> None:
+@pytest.mark.parametrize("first", [LIFTED, pytest.param(RARER, marks=pytest.mark.sweep)])
+def test_random_networks_of_lifted_forms_are_exact(first: int) -> None:
     torch.set_num_threads(1)
-    found = {seed: outcome(draw(seed), EXACT) for seed in range(LIFTED, LIFTED + CHUNK)}
+    found = {seed: outcome(draw(seed), EXACT) for seed in range(first, first + CHUNK)}
     assert {seed: said for seed, said in found.items() if not said.startswith(("exact", "refused"))} == {}
     assert sum(said == "exact" for said in found.values()) >= 0.8 * CHUNK
 

@@ -85,6 +85,7 @@ def _cases() -> dict[str, tuple[nn.Module, Call]]:
             )
         }  # fmt: skip
     cases["LSTM, last cell state"] = nn.LSTM(3, 4, batch_first=True), lambda net, x: net(x)[1][1][0]
+    cases["LSTM, projected"] = nn.LSTM(3, 4, 2, batch_first=True, proj_size=2, bidirectional=True), _states
     cases["RNN, relu"] = nn.RNN(3, 4, nonlinearity="relu", batch_first=True), _states
     for cell in (nn.LSTMCell(3, 4), nn.GRUCell(3, 4), nn.RNNCell(3, 4), nn.RNNCell(3, 4, nonlinearity="relu")):
         cases[f"{type(cell).__name__}{getattr(cell, 'nonlinearity', '')}"] = cell, _loop
@@ -121,6 +122,7 @@ def _in_turn() -> list[Any]:
 
 
 @pytest.mark.tflm
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("name", _in_turn())
 def test_a_layer_is_exact(name: str) -> None:
     """Of the module, in floats, gradients and parameters' names; of TFLite Micro, in integers; near, in training."""
@@ -276,7 +278,7 @@ _MANY = lambda net, x: net(x.repeat(1, 17, 1))[0]  # noqa: E731
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize(("layer", "call", "words"), [
-    (nn.LSTM(3, 4, proj_size=2, batch_first=True), _states, "no proj_size"),
+    (nn.LSTM(3, 4, proj_size=2, batch_first=True), _MANY, "without proj_size"),
     (nn.LSTM(3, 4), _states, "by batch_first=True"),
     (nn.GRU(3, 4), _states, "by batch_first=True"),
     (nn.GRU(3, 4, batch_first=True), _MANY, "at most 64"),

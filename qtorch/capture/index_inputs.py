@@ -1,11 +1,11 @@
-"""Which inputs of a network are indices: integers that an embedding looks rows up by, as they are or moved about.
+"""Which inputs of a network are indices: integers that something is looked up by, as they are or moved about.
 
 All other integers are numbers, which a prepared network takes as float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,8 +50,15 @@ def _is_whole(x: Tensor) -> bool:
     return not (x.is_floating_point() or x.is_complex() or x.is_quantized or x.dtype is torch.bool)
 
 
+#: Calls that look up by integers, with the place of these, or of a list of them, among their arguments.
+_LOOKING_UP: Mapping[str, int] = {
+    "embedding": 1, "_embedding_bag": 1, "_embedding_bag_forward_only": 1, "index": 1, "index_select": 2, "gather": 2,
+    "scatter_": 2,
+}  # fmt: skip
+
+
 class _Followed(TorchDispatchMode):
-    """Follows integers from the inputs to where rows are looked up by them.
+    """Follows integers from the inputs to where something is looked up by them.
 
     Attributes:
         read: the places of those inputs that are.
@@ -65,9 +72,11 @@ class _Followed(TorchDispatchMode):
         self.origins = {_memory(each): {place} for place, each in enumerate(tensors) if _is_whole(each)}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func._schema.name == "aten::embedding":
+        place = _LOOKING_UP.get(func._schema.name.removeprefix("aten::"))
+        if place is not None:
             # Also of rows that there are not, of which it makes an error.
-            self.read |= self.origins.get(_memory(args[1]), set())
+            indices = [each for each in tree_leaves(args[place]) if isinstance(each, Tensor)]
+            self.read = self.read.union(*(self.origins.get(_memory(each), ()) for each in indices))
         result = func(*args, **(kwargs or {}))
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         from_inputs = set().union(*(self.origins.get(_memory(each), ()) for each in given))

@@ -33,7 +33,7 @@ def require_same_as_numbers(reference: Reference, given: Sequence[Tensor], captu
             continue
         drawn = torch.rand(own.shape, generator=generator).to(own.device) < 0.5 if own.dtype is torch.bool else own
         typed, numbers = (
-            [*captured[:place], each, *captured[place + 1 :]] for each in (drawn, drawn.to(torch.float32))
+            [*captured[:place], each, *captured[place + 1 :]] for each in (drawn, drawn.to(captured[place].dtype))
         )
         try:
             right = reference.run_as_it_is(typed)

@@ -197,6 +197,21 @@ def keeping_functions(kept: KeptCalls) -> TorchFunctionMode:
     return _Keeping(kept, functions, methods)
 
 
+def _take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    if dim is None or indices.dim() != input.dim():
+        return torch.take_along_dim(input, indices, dim)
+    pairs = zip(indices.shape, input.shape, strict=True)
+    sizes = [each if isinstance(size, int) and size == 1 else -1 for size, each in pairs]
+    sizes[dim] = -1
+    return input.gather(dim, indices.expand(sizes))
+
+
+#: Functions of which torch's own export takes the batch's size for a number, with others that compute the same.
+_OF_ANY_BATCH: Mapping[Any, Callable[..., Any]] = {
+    torch.take_along_dim: _take_along_dim, Tensor.take_along_dim: _take_along_dim,
+}  # fmt: skip
+
+
 class _Keeping(TorchFunctionMode):
     def __init__(self, kept: KeptCalls, functions: frozenset[Any], methods: frozenset[str]) -> None:
         super().__init__()
@@ -210,6 +225,7 @@ class _Keeping(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.values.answers(func, args):
             return self.values.answer(func, args)
+        func = _OF_ANY_BATCH.get(func, func)
         result = func(*args, **kwargs)
         self.values.note(func, args, kwargs, result)
         name = getattr(func, "__name__", "")

@@ -12,6 +12,7 @@ from qtorch.capture.not_running import not_running
 from qtorch.capture.recorded_calls import first_difference, line_that, recorded_calls
 from qtorch.capture.reference import Reference
 from qtorch.errors import BadInput, UnsupportedLayer
+from qtorch.remedies.asked import CLIPPED
 
 __all__ = ["require_repeatable"]
 
@@ -75,9 +76,12 @@ def _writing(reference: Reference, examples: Sequence[Tensor], name: str) -> Uns
     before = reference.tensors()
     kind = "buffer" if name in dict(reference.net.named_buffers()) else "parameter"
     line = line_that(lambda: reference.written(before) == name, lambda: reference.run_network(examples))
+    most = getattr(reference.net.get_submodule(name.rpartition(".")[0]), "max_norm", None)
     return UnsupportedLayer(
         where=f"{kind} {name!r}" + (f" ({line})" if line else ""),
         expected=f"a {kind} that forward only reads, since a device has it as a constant",
         got="one that forward writes",
-        remedy="keep that state outside the network: pass it in as an input, and take its new value as an output",
+        remedy=CLIPPED
+        if most is not None
+        else "keep that state outside the network: pass it in as an input, and take its new value as an output",
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.network.agreement import let_agree
+from qtorch.network.lost_operands import lost_operands
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
@@ -184,7 +185,8 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
         BadConfiguration: there was no batch, or the network was not prepared.
 
     Warns:
-        UserWarning: scales that were learned since the last calibration are lost.
+        UserWarning: scales that were learned since the last calibration are lost; a layer adds two tensors, and no
+            value of one is half a step of the other's grid.
     """
     _require_prepared(net, "calibrate")
     _require_batches(batches, "calibrate")
@@ -231,6 +233,8 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
                 else f"a tensor with a scale of {coarsest:.3g}, beyond {_COARSEST:.3g}",
                 remedy="normalize the inputs, or put a batch norm before the multiplication",
             )
+    for said in lost_operands(net):
+        warnings.warn(f"calibrate: {said}", UserWarning, stacklevel=2)
 
 
 def _require_batches(batches: Any, where: str) -> None:

@@ -8,12 +8,17 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["CHANGES", "NO_FORM", "PRODUCT", "RANDOM", "Always", "Asked", "Remedy", "always", "none", "same"]
+__all__ = ["CHANGES", "CLIPPED", "NO_FORM", "PRODUCT", "RANDOM", "Always", "Asked", "Remedy", "always", "none", "same"]
 
 #: How a remedy begins where there is none.
 NO_FORM = "no form of it can be exported"
 #: Of a form that is not exact.
 CHANGES = "which changes the network"
+#: Of tables whose rows are clipped where they are looked up.
+CLIPPED = (
+    "leave max_norm out, and clip the table's rows behind every step of training, which gives the same numbers: with "
+    "torch.no_grad(): table.weight.copy_(table.weight.renorm(2, 0, max_norm))"
+)
 
 
 @dataclass(frozen=True)

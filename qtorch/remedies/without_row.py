@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtorch.remedies.asked import PRODUCT, RANDOM, Remedy, always, none
+from qtorch.remedies.asked import CLIPPED, PRODUCT, RANDOM, Remedy, always, none
 from qtorch.remedies.normalizations import batch_norm, group_norm, instance_norm, layer_norm, response_norm, rms_norm
 
 __all__ = ["WITHOUT_ROW"]
 
 _RECURRENT = (
     "give nn.LSTM, nn.GRU and nn.RNN samples first, by batch_first=True or x.permute(1, 0, 2), a fixed number of "
-    "steps, at most 64 unless it is an LSTM that begins with zeros, and no proj_size; begin with zeros, or with "
+    "steps, at most 64 unless it is an LSTM without proj_size that begins with zeros; begin with zeros, or with "
     "h.unsqueeze(0); of an LSTM of more steps, do not read c_n. Anything else write as a loop of nn.LSTMCell, "
     "nn.GRUCell or nn.RNNCell: docs/bring_your_network.md, 'A recurrent layer'"
 )
@@ -85,6 +85,7 @@ WITHOUT_ROW: Mapping[str, Remedy] = {
         ("index", "indexselect"),
         always(none("places along one axis that the network knows are; for a new axis use unsqueeze")),
     ),
+    "embeddingrenorm": always(CLIPPED),
     # Others.
     **dict.fromkeys(("lstm", "gru", "rnn", "rnnbase", "lstmcell", "grucell", "rnncell"), always(_RECURRENT)),
     **{f"{kind}{name}": always(_START) for kind in ("", "new") for name in ("zeros", "ones", "full", "empty")},

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, fx
 from torch.nn.modules.batchnorm import _BatchNorm
 
-import qtorch.capture.batch.images  # fills the table, as the next two do
+import qtorch.capture.batch.bags  # fills the table, as the next three do
+import qtorch.capture.batch.images
 import qtorch.capture.batch.recurrences
 import qtorch.capture.batch.shapes  # noqa: F401
 from qtorch.capture.batch.arithmetic import elementwise, moved_function

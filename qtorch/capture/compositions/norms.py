@@ -88,11 +88,13 @@ def _instance_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Any:
-    """By its running statistics it is a batch norm; while it measures these it has no other form."""
+    """By its running statistics a factor and a summand of each channel; while it measures these it has no form."""
     if not use_input_stats:
-        return aten.batch_norm.default(
-            input, weight, bias, running_mean, running_var, False, momentum, eps, cudnn_enabled
-        )
+        factor = aten.rsqrt.default(aten.add.Tensor(running_var, eps))
+        factor = factor if weight is None else aten.mul.Tensor(factor, weight)
+        less = aten.mul.Tensor(running_mean, factor)
+        summand = aten.neg.default(less) if bias is None else aten.sub.Tensor(bias, less)
+        return _scaled(input, _by_channel(input, factor), _by_channel(input, summand))
     if running_mean is not None or running_var is not None:
         return None
     axes = list(range(2, len(shape_of(input))))

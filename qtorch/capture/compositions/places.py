@@ -23,6 +23,7 @@ from qtorch.capture.compositions.table import (
     is_one,
     permuted,
     reshaped,
+    result_shape,
     same_shape,
     shape_of,
     sliced,
@@ -99,10 +100,24 @@ def _index_select(input: Any, dim: int, index: Any) -> Any:
 
 @decomposes("take_along_dim", "gather")
 def _gather(input: Any, dim: int, index: Any = None, indices: Any = None, sparse_grad: bool = False) -> Any:
-    """Of places that are the same wherever they stand along the other axes."""
-    axis = axis_of(input, dim)
-    places = _places_of_all(input, axis, index if indices is None else indices)
-    return None if places is None else picked(input, axis, places)
+    """Of places that are the same wherever they stand along the other axes, or of few."""
+    axis, index = axis_of(input, dim), index if indices is None else indices
+    places = _places_of_all(input, axis, index)
+    return _each_picked(input, axis, index) if places is None else picked(input, axis, places)
+
+
+def _each_picked(x: Any, axis: int, index: Any) -> Any:
+    """Elements that are picked one by one, of all axes of a sample as one."""
+    value, (batch, *sizes) = known_value(same_for_all(index)), shape_of(x)
+    if value is None or axis == 0 or value.dim() != len(sizes) + 1 or value.shape[0] != 1:
+        return None
+    given = (1, *result_shape(x)[1:])
+    if any(wanted > size for i, (wanted, size) in enumerate(zip(given, (1, *sizes), strict=True)) if i != axis):
+        return None
+    numbered = torch.arange(math.prod(sizes)).reshape(1, *sizes)
+    places = numbered.gather(axis, value.expand(given) % sizes[axis - 1])
+    taken = picked(reshaped(x, (batch, math.prod(sizes))), 1, places.flatten().tolist())
+    return None if taken is None else reshaped(taken, (batch, *places.shape[1:]))
 
 
 def _places_of_all(x: Any, axis: int, index: Any) -> list[int] | None:

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from qtorch.capture.compositions.einsums import in_pairs
-from qtorch.capture.compositions.table import decomposes, is_constant, permuted, reshaped, shape_of
+from qtorch.capture.compositions.table import axis_of, decomposes, is_constant, permuted, reshaped, shape_of
 from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
@@ -81,3 +81,13 @@ def _baddbmm(input: Any, batch1: Any, batch2: Any, beta: Any = 1, alpha: Any = 1
 def _einsum(equation: str, tensors: Any, path: Any = None) -> Any:
     """In whatever order: a path says which is the quickest one."""
     return in_pairs(equation, tensors)
+
+
+@decomposes("tensordot")
+def _tensordot(input: Any, other: Any, dims_self: Any, dims_other: Any) -> Any:
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    first, second = ([next(letters) for _ in shape_of(x)] for x in (input, other))
+    for one, two in zip(dims_self, dims_other, strict=True):
+        second[axis_of(other, two)] = first[axis_of(input, one)]
+    left = [label for label in first if label not in second] + [label for label in second if label not in first]
+    return in_pairs(f"{''.join(first)},{''.join(second)}->{''.join(left)}", [input, other])

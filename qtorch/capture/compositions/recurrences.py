@@ -36,15 +36,20 @@ def _lstm(
     input: Any, hx: Any, params: Any, has_biases: bool, num_layers: int, dropout: float, train: bool,
     bidirectional: bool, batch_first: bool,
 ) -> Any:  # fmt: skip
-    """One op a layer and direction, unless it begins elsewhere than at zeros or its last cell state is read."""
+    """One op a layer and direction, unless it begins elsewhere than at zeros or its last cell state is read.
+
+    The op of TFLite Micro refuses a projection: of such steps are written out.
+    """
     count = num_layers * (2 if bidirectional else 1)
+    own = 4 if has_biases else 2
+    projected = len(params) == count * (own + 1)
     starts = [first_states(each, count) for each in hx]
     if not all(starts):
         return None
     firsts = list(zip(*starts, strict=True))
-    plain = not reads(input, 2) and all(each is None for pair in firsts for each in pair)
-    layer = _lstm_op if plain else _lstm_steps
-    return layers(input, params, 4 if has_biases else 2, num_layers, bidirectional, batch_first, layer, firsts, dropout)
+    plain = not projected and not reads(input, 2) and all(one is None for pair in firsts for one in pair)
+    layer = _lstm_op if plain else _lstm_projected if projected else _lstm_steps
+    return layers(input, params, own + projected, num_layers, bidirectional, batch_first, layer, firsts, dropout)
 
 
 def _steps_of(layer: RecurrentLayer) -> Any:
@@ -102,10 +107,17 @@ def _lstm_op(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...],
     return Made(Sequential(aten.flip.default(y, [1]) if backward else y), (last, None))
 
 
-def _lstm_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
+def _lstm_projected(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
+    *plain, projection = parameters
+    return _lstm_steps(x, tuple(plain), first, backward, projection)
+
+
+def _lstm_steps(
+    x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool, projection: Any = None
+) -> Made | None:
     of_input, of_state, *biases = parameters
-    size = shape_of(of_state)[1]
-    if len(x) > _MOST_STEPS or shape_of(of_state)[0] != 4 * size:
+    size = shape_of(of_state)[0] // 4
+    if len(x) > _MOST_STEPS:
         return None
     of_inputs = x.through(of_input, _sum(biases))
     hidden, cell = first
@@ -123,8 +135,9 @@ def _lstm_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ..
             cell = _on_one_grid(aten.add.Tensor(kept, added), of_state, "cell")
         else:
             cell = _on_one_grid(added, of_state, "cell")
-        hidden = _on_one_grid(aten.mul.Tensor(shown, aten.tanh.default(cell)), of_state, "hidden")
-        hiddens.append(hidden)
+        hidden = aten.mul.Tensor(shown, aten.tanh.default(cell))
+        hidden = hidden if projection is None else aten.linear.default(hidden, projection)
+        hiddens.append(_on_one_grid(hidden, of_state, "hidden"))
     return Made(_in_order(hiddens, backward), (hidden, cell))
 
 

@@ -108,7 +108,7 @@ def layers(
     """
     origin, directions = writer_of(x).origin, 2 if bidirectional else 1
     if len(shape_of(x)) != 3 or len(params) != each * count * directions:
-        # Without a batch, or with a projection.
+        # Without a batch.
         return None
     x = x if batch_first else _batch_first(x)
     if isinstance(shape_of(x)[0], int) or not isinstance(shape_of(x)[1], int):

@@ -12,6 +12,7 @@ from qtorch.capture.compositions.places_of_extrema import place_along
 from qtorch.capture.compositions.table import (
     MOST_AXES,
     axis_of,
+    concatenated,
     decomposes,
     kept_apart,
     permuted,
@@ -225,6 +226,38 @@ def _cumsum(input: Any, dim: int) -> Any:
     order = [i for i in range(last + 1) if i != axis] + [axis]
     sums = aten.linear.default(permuted(input, order), aten.tril.default(ones))
     return permuted(sums, [order.index(i) for i in range(last + 1)])
+
+
+def _cumulative(together: Any) -> Any:
+    """What ``together`` makes of the numbers up to each place, in as many calls as their count has binary digits."""
+
+    def decomposition(input: Any, dim: int) -> Any:
+        axis = axis_of(input, dim)
+        if kept_apart(input, dim) is None or shape_of(input)[axis] > _MOST_SUMMED:
+            return None
+        size, found, reach = shape_of(input)[axis], input, 1
+        while reach < size:
+            # Every place has what the places up to ``reach`` before it make: those before that follow.
+            later = together(sliced(found, axis, reach, size), sliced(found, axis, 0, size - reach))
+            found, reach = concatenated([sliced(found, axis, 0, reach), later], axis), 2 * reach
+        return found
+
+    return decomposition
+
+
+def _values(cumulative: Any) -> Any:
+    """Without the places, which nobody may read."""
+
+    def decomposition(input: Any, dim: int) -> Any:
+        found = cumulative(input, dim)
+        return None if found is None else (found, None)
+
+    return decomposition
+
+
+decomposes("cumprod")(_cumulative(aten.mul.Tensor))
+decomposes("cummax")(_values(_cumulative(aten.maximum.default)))
+decomposes("cummin")(_values(_cumulative(aten.minimum.default)))
 
 
 @decomposes("mean")
