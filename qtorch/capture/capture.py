@@ -258,7 +258,7 @@ class Capture:
             raise UnsupportedLayer(
                 where=type(self.net).__name__,
                 expected="code that takes batches of any size",
-                got="the batch's size as a number of Python, by len(x), int(x.shape[0]) or a loop over samples",
+                got="the batch's size as a number of Python, by int(x.shape[0]) or a loop over samples",
                 remedy="let samples stay in one tensor, and leave its first size what it is, a size",
             )
         if self.reference is not None:

@@ -5,11 +5,12 @@ Its code runs as it is on tensors without values, whose sizes are numbers, but f
 
 from __future__ import annotations
 
+import builtins
 import logging
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +107,17 @@ def export_network(
     Raises:
         Exception: whatever its code, or the export of it, raises.
     """
+    exported = _exported(net, form, examples, kept, opaque)
+    if exported.fixed_batch:
+        # Not at once: whatever asks for any length would take longer.
+        with suppress(Exception), _EXPORTING, _lengths_as_sizes():
+            return _exported(net, form, examples, kept, opaque)
+    return exported
+
+
+def _exported(
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], kept: Collection[str], opaque: Collection[str]
+) -> Exported:
     # Here, because importing it takes as long as all the rest of torch.
     from torch._dynamo import config
     from torch.export import Dim, export
@@ -283,6 +295,26 @@ def _functions_with_gradients(exported: Exported) -> Iterator[None]:
         yield
     finally:
         torch.autograd.Function.apply = plain  # type: ignore[method-assign]
+
+
+@contextmanager
+def _lengths_as_sizes() -> Iterator[None]:
+    """A block in which ``len(x)`` of a tensor is its first size, which may be the batch's, as ``x.shape[0]`` is.
+
+    Python's own makes a number of whatever a length is.
+    """
+    plain, thread = builtins.len, threading.get_ident()
+
+    def length(x: Any, /) -> Any:
+        if isinstance(x, Tensor) and x.dim() and threading.get_ident() == thread:
+            return x.shape[0]
+        return plain(x)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = plain
 
 
 class _NoContext:

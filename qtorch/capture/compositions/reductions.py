@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,7 @@ from qtorch.capture.compositions.places_of_extrema import place_along
 from qtorch.capture.compositions.table import (
     MOST_AXES,
     axis_of,
+    concatenated,
     decomposes,
     kept_apart,
     permuted,
@@ -225,6 +227,40 @@ def _cumsum(input: Any, dim: int) -> Any:
     order = [i for i in range(last + 1) if i != axis] + [axis]
     sums = aten.linear.default(permuted(input, order), aten.tril.default(ones))
     return permuted(sums, [order.index(i) for i in range(last + 1)])
+
+
+@decomposes("cumprod")
+def _cumprod(input: Any, dim: int) -> Any:
+    return _running(input, dim, aten.mul.Tensor)
+
+
+@decomposes("logcumsumexp")
+def _logcumsumexp(input: Any, dim: int) -> Any:
+    return _running(input, dim, aten.logaddexp.default)
+
+
+@decomposes("cummax")
+def _cummax(input: Any, dim: int) -> Any:
+    values = _running(input, dim, aten.maximum.default)
+    return None if values is None else (values, None)
+
+
+@decomposes("cummin")
+def _cummin(input: Any, dim: int) -> Any:
+    values = _running(input, dim, aten.minimum.default)
+    return None if values is None else (values, None)
+
+
+def _running(x: Any, dim: int, combine: Callable[[Any, Any], Any]) -> Any:
+    """Each with all before it, in as many steps as its place has binary digits, each of which doubles their number."""
+    axis = axis_of(x, dim)
+    if kept_apart(x, dim) is None:
+        return None
+    size, count = shape_of(x)[axis], 1
+    while count < size:
+        more = combine(sliced(x, axis, count, size), sliced(x, axis, 0, size - count))
+        x, count = concatenated([sliced(x, axis, 0, count), more], axis), 2 * count
+    return x
 
 
 @decomposes("mean")
