@@ -45,12 +45,14 @@ class CapturedNetwork(fx.GraphModule):
         outputs: how it returns its outputs, if not as a tensor or a tuple of them.
         fixed_batch: the one number of samples that it could compute with; 0 where it takes any.
         norm_in_parts: a batch norm that is called for every part of a merged batch by itself; empty if there is none.
+        asked: names of buffers whose values the network's code takes as numbers of Python.
     """
 
     form: CallForm
     outputs: OutputForm | None
     fixed_batch = 0
     norm_in_parts = ""
+    asked: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Outputs as the network returns them.
@@ -196,6 +198,7 @@ class Capture:
         merge_slices(traced)
         detach_what_is_frozen(traced)
         traced.form, traced.outputs, traced.fixed_batch = self.form, trace.outputs, trace.fixed_batch
+        traced.asked = trace.asked
         return traced
 
     def _trace(
