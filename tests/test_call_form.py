@@ -166,5 +166,5 @@ def test_examples_that_are_no_call_of_the_network_are_refused() -> None:
     for example in ((X, X, X, X), {}, "text", None, ()):
         with pytest.raises(BadConfiguration, match=r"example_input.*Remedy"):
             qtorch.prepare(Gain(), example)
-    with pytest.raises(UnsupportedLayer, match="output.*got int"):
+    with pytest.raises(UnsupportedLayer, match=r"output.*got int"):
         qtorch.prepare(type("Sized", (Layer,), {"forward": lambda self, x: len(x.shape)})(), X[:1])

@@ -177,12 +177,25 @@ class Lengths(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x)
-        steps = y.shape[-1]
-        lengths = torch.ones(y.shape[0]) * steps - 2
-        mask = torch.arange(steps, dtype=lengths.dtype).expand(y.shape[0], steps) < lengths.unsqueeze(1)
-        mask = mask.to(torch.float32).unsqueeze(1)
-        weights = torch.softmax(y.masked_fill(mask == 0, float("-inf")), 2)
+        lengths = torch.ones(len(y)) * y.shape[-1] - 2
+        mask = torch.arange(y.shape[-1], dtype=lengths.dtype).expand(len(y), -1) < lengths.unsqueeze(1)
+        weights = torch.softmax(y.masked_fill((mask := mask.to(torch.float32).unsqueeze(1)) == 0, float("-inf")), 2)
         return (weights * y).sum(2) + (mask / mask.sum(2, keepdim=True) * y).sum(2)
+
+
+class Turning(nn.Module):
+    """A token for every sample, a border of less than nothing, a layer of complex numbers, a product of vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.token, self.spin = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(3))
+        self.mix, self.cut = nn.Linear(5, 3, dtype=torch.cfloat), nn.ZeroPad2d((-1, 2, 1, -2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.mix(torch.fft.rfft(self.cut(torch.cat([self.token.expand(len(x), -1, -1), x], 1))[..., :8]))
+        place = torch.arange(3).repeat(len(x), z.size(1), 1).float() / 2 - 1
+        return torch.cross(z.real, self.spin.expand_as(z.real), -1) + z.imag * place
 
 
 class Alike(nn.Module):
@@ -256,6 +269,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "skips": (Skips, (8,)),
     "asking": (Asking, (3, 6, 6)),
     "lengths": (Lengths, (3, 8)),
+    "turning": (Turning, (4, 8)),
     "alike": (Alike, (8, 4)),
     "names twice": (NamesTwice, (3, 2, 3)),
     "listening": (Listening, (8,)),

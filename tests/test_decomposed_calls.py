@@ -24,7 +24,9 @@ ROWS = frozenset({
 })  # fmt: skip
 
 #: Functions of one tensor, for which there is one row.
-OF_ONE_TENSOR = frozenset({"abs", "clamp", "clamp_min", "gelu", "log", "neg", "pow", "reciprocal", "relu", "sqrt"})
+OF_ONE_TENSOR = frozenset({
+    "abs", "clamp", "clamp_min", "exp", "gelu", "log", "log1p", "neg", "pow", "reciprocal", "relu", "sqrt",
+})  # fmt: skip
 
 #: A size, a part of a split, a function that is a row's own, an identity.
 OTHERS = frozenset({
@@ -49,6 +51,7 @@ CASES: dict[str, Case] = {
     "other names": (lambda s, x: torch.subtract(torch.multiply(x, 2), x).clip(-1, 1).absolute().negative(), IMAGE),
     "rsub": (lambda s, x: (1 - x) + torch.rsub(x, x.relu(), alpha=2), IMAGE),
     "alpha": (lambda s, x: x.sub(x.relu(), alpha=2).add(1, alpha=3), IMAGE),
+    "power by a tensor": (lambda s, x: (x.abs() + 0.1) ** s.image + x.exp().pow(s.row), IMAGE),
     "addcmul": (lambda s, x: torch.addcmul(x, x.relu(), x, value=2), IMAGE),
     "addcdiv": (lambda s, x: torch.addcdiv(x, x, x.sigmoid(), value=0.5), IMAGE),
     "lerp": (lambda s, x: torch.lerp(x, x.relu(), 0.3) + torch.lerp(x, x.relu(), s.image), IMAGE),
@@ -174,7 +177,15 @@ CASES: dict[str, Case] = {
     "avg_pool3d": (lambda s, x: F.avg_pool3d(x[:, :, None].mT.mT.permute(0, 2, 1, 3, 4), (2, 1, 1)), IMAGE),
     "pad reflect": (lambda s, x: F.pad(x, (1, 2, 3, 0), "reflect"), IMAGE),
     "pad replicate": (lambda s, x: F.pad(x, (0, 2, 3, 1), "replicate"), IMAGE),
-    "pad circular": (lambda s, x: F.pad(x, (1, 2), "circular"), SEQUENCE),
+    "pad and cut": (lambda s, x: F.pad(x, (-3, 2, 1, -2, -1, 0)) + F.pad(x, (1, -2, -1, 0))[:, 1:], IMAGE),
+    "pad and cut, mirrored": (lambda s, x: F.pad(x, (-5, 2), "reflect") + F.pad(x, (-5, 2), "replicate"), SEQUENCE),
+    "running": (lambda s, x: x.cumprod(1) + x.logcumsumexp(-1) + x.cummax(2)[0] - torch.cummin(x, 1).values, SEQUENCE),
+    "cross": (lambda s, x: torch.cross(x[:, :3], s.row[0] + x[:, 1:], 1), SEQUENCE),
+    "cross along the last axis": (
+        lambda s, x: torch.linalg.cross(x[..., :3], s.matrix[0, :3].expand_as(x[..., :3])),
+        SEQUENCE,
+    ),
+    "pad circular": (lambda s, x: F.pad(x, (1, 2), "circular") + F.pad(x, (5, -2), "circular"), SEQUENCE),
     "upsample_linear1d": (
         lambda s, x: (
             F.interpolate(x, scale_factor=2, mode="linear") + F.interpolate(x, 16, mode="linear", align_corners=True)
@@ -231,6 +242,7 @@ def test_the_larger_and_the_smaller_of_two_are_one_call() -> None:
 
 UNTOUCHED: dict[str, Case] = {
     "div": (lambda s, x: torch.div(x, x.sigmoid(), rounding_mode="floor"), IMAGE),
+    "pow": (lambda s, x: x ** s.image.round(), IMAGE),
     "sum": (lambda s, x: x.sum(0), IMAGE),
     "amax": (lambda s, x: x.amax((0, 1)), IMAGE),
     "max": (lambda s, x: x.max(0)[1], IMAGE),
@@ -248,7 +260,7 @@ UNTOUCHED: dict[str, Case] = {
     "roll": (lambda s, x: x.roll(1, 0) + x.roll(1), IMAGE),
     "flip": (lambda s, x: x.flip(0) + x.flip(1), (65,)),
     "index": (lambda s, x: x[:, [0, 1], :, [1, 0]], IMAGE),
-    "pad": (lambda s, x: F.pad(x, (1, -1), "circular"), SEQUENCE),
+    "pad": (lambda s, x: F.pad(x, (-1, 1, 0, 0, 1, -1)), SEQUENCE),
     "repeat": (lambda s, x: x.repeat(2, 1, 1, 1), IMAGE),
     "instance_norm": (
         lambda s, x: F.instance_norm(x, s.image[:, 0, 0].clone(), s.image[:, 0, 0].clone(), use_input_stats=True),

@@ -176,7 +176,7 @@ def test_an_lstm_of_several_sequences(sequences: int, steps: int, dtype: str) ->
 @pytest.mark.qemu
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
 def test_no_warning_of_a_state_that_is_carried(dtype: str, tmp_path: Path) -> None:
-    """Where a layer is a function of its own, the compiler knows which of its pointers are 0, and what is written there."""
+    """Where a layer is a function of its own, its compiler knows which pointers are 0, and what is written."""
     machine = MACHINES["cortex_m4"]
     if absent := available(machine):
         pytest.skip(absent)

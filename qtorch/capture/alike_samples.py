@@ -1,8 +1,8 @@
 """What is the same for every sample, whatever comes in: computed for one, and repeated.
 
 ``torch.ones(x.shape[0])`` gives lengths, ``torch.arange(n).expand(x.shape[0], n) < lengths[:, None]`` a mask of them,
-``linear(positions.expand(x.shape[0], -1, -1))`` what trained layers make of positions: the batch's size is all of the
-input that is in them.
+``torch.arange(n).repeat(x.shape[0], 1).float()`` places, ``linear(positions.expand(x.shape[0], -1, -1))`` what trained
+layers make of positions: the batch's size is all of the input that is in them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     trained = _come_of(alike, _has_parameters)
     # Others are states and indices, which have forms of their own.
     masks = _come_of(alike, _is_condition)
-    ends = [node for node in ends if node in masks or node in trained]
+    places = _come_of(alike, lambda node: node in sized and _is_of(node, torch.int64))
+    ends = [node for node in ends if node in masks | trained or (node in places and _is_of(node, torch.float32))]
     if not ends:
         return
     needed = _needed(alike, ends)
@@ -86,8 +87,12 @@ def _is_size(node: fx.Node) -> bool:
 
 
 def _is_condition(node: fx.Node) -> bool:
+    return _is_of(node, torch.bool)
+
+
+def _is_of(node: fx.Node, dtype: torch.dtype) -> bool:
     value = tensor_of(node)
-    return value is not None and value.dtype is torch.bool
+    return value is not None and value.dtype is dtype
 
 
 def _has_parameters(node: fx.Node) -> bool:

@@ -1,4 +1,4 @@
-"""Values of tensors that code makes of numbers alone, while it runs on tensors without values.
+"""Values of tensors that code makes of numbers and of buffers alone, while it runs on tensors without values.
 
 ``torch.arange(1, x.dim()).tolist()`` is a list whatever comes in. Where nothing but such tensors goes into a call, the
 call is made once more on their values, so that code may ask for them as numbers.
@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["KnownNumbers"]
+__all__ = ["MOST_NUMBERS", "KnownNumbers"]
 
 #: Methods by which code asks for numbers.
 _READS = frozenset({"tolist", "item", "__bool__", "__int__", "__float__", "__index__"})
@@ -26,17 +26,31 @@ _WRITES = frozenset({"__setitem__"}) | {
     f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
 }
 #: Larger tensors are no numbers that code asks for.
-_MOST = 4096
+MOST_NUMBERS = 4096
 #: Starts of the names of functions that draw, and of those whose values are anything.
 _ANYTHING = ("rand", "bernoulli", "normal", "multinomial", "poisson", "empty", "new_empty", "exponential", "uniform")
 
 
 class KnownNumbers:
-    """Tensors whose values are known, of one run of a network's code."""
+    """Tensors whose values are known, of one run of a network's code.
+
+    Attributes:
+        asked: names of buffers that hold, or that were computed into, numbers that the code asked for.
+        written: names of buffers that it wrote.
+    """
 
     def __init__(self) -> None:
+        self.asked: set[str] = set()
+        self.written: set[str] = set()
         self._values = WeakTensorKeyDictionary()
         self._nowhere = WeakTensorKeyDictionary()
+        self._sources = WeakTensorKeyDictionary()
+        self._memory: dict[int, str] = {}
+
+    def know(self, name: str, buffer: Tensor, value: Tensor) -> None:
+        """What a buffer holds; ``buffer`` is what stands for it in the run, ``value`` may be written to."""
+        self._values[buffer], self._sources[buffer] = value, {name}
+        self._memory[value.untyped_storage().data_ptr()] = name
 
     def answers(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a call asks for the numbers of a tensor that are known."""
@@ -44,6 +58,7 @@ class KnownNumbers:
 
     def answer(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Those numbers, as the call gives them."""
+        self.asked |= self._sources.get(args[0], set())
         with _disable_current_modes(), torch._C.DisableTorchFunction():
             return function(self._values[args[0]])
 
@@ -67,6 +82,10 @@ class KnownNumbers:
                 self._values[result] = torch.tensor(False)
             return
         writes = _writes(name, kwargs)
+        target = kwargs.get("out", args[0] if args else None)
+        if writes and self._knows(target):
+            memory = self._values[target].untyped_storage().data_ptr()
+            self.written |= {self._memory[memory]} if memory in self._memory else set()
         if unknown:
             if writes and any(self._knows(each) for each in leaves):
                 # Views of what was written are other tensors: none is sure any more.
@@ -89,8 +108,10 @@ class KnownNumbers:
                 return
         values = [each for each in found if isinstance(each, Tensor)]
         if [each.shape for each in values] == [each.shape for each in given]:
+            taken = [each for each in leaves if isinstance(each, Tensor)]
+            sources = set().union(*(self._sources.get(each, set()) for each in taken))
             for tensor, value in zip(given, values, strict=True):
-                self._values[tensor] = value
+                self._values[tensor], self._sources[tensor] = value, sources
 
     def _knows(self, x: Any) -> bool:
         return isinstance(x, Tensor) and x in self._values
@@ -106,4 +127,4 @@ def _is_open(x: Any) -> bool:
 
 
 def _is_large(x: Tensor) -> bool:
-    return not all(isinstance(size, int) for size in x.shape) or x.numel() > _MOST
+    return not all(isinstance(size, int) for size in x.shape) or x.numel() > MOST_NUMBERS

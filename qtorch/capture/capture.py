@@ -45,12 +45,14 @@ class CapturedNetwork(fx.GraphModule):
         outputs: how it returns its outputs, if not as a tensor or a tuple of them.
         fixed_batch: the one number of samples that it could compute with; 0 where it takes any.
         norm_in_parts: a batch norm that is called for every part of a merged batch by itself; empty if there is none.
+        asked: names of buffers whose values the network's code takes as numbers of Python.
     """
 
     form: CallForm
     outputs: OutputForm | None
     fixed_batch = 0
     norm_in_parts = ""
+    asked: frozenset[str] = frozenset()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Outputs as the network returns them.
@@ -196,6 +198,7 @@ class Capture:
         merge_slices(traced)
         detach_what_is_frozen(traced)
         traced.form, traced.outputs, traced.fixed_batch = self.form, trace.outputs, trace.fixed_batch
+        traced.asked = trace.asked
         return traced
 
     def _trace(
@@ -258,7 +261,7 @@ class Capture:
             raise UnsupportedLayer(
                 where=type(self.net).__name__,
                 expected="code that takes batches of any size",
-                got="the batch's size as a number of Python, by len(x), int(x.shape[0]) or a loop over samples",
+                got="the batch's size as a number of Python, by int(x.shape[0]) or a loop over samples",
                 remedy="let samples stay in one tensor, and leave its first size what it is, a size",
             )
         if self.reference is not None:

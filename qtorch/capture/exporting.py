@@ -5,11 +5,12 @@ Its code runs as it is on tensors without values, whose sizes are numbers, but f
 
 from __future__ import annotations
 
+import builtins
 import logging
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +18,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.backends import opt_einsum
 
+from qtorch.capture.asked_numbers import MOST_NUMBERS
 from qtorch.capture.attention_layers import batch_in_front, hints_taken
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
 from qtorch.capture.reference import copied
+from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
 
 __all__ = ["Exported", "export_network", "first_repeated"]
@@ -71,6 +74,7 @@ class _Called(nn.Module):
     def __init__(self, net: nn.Module, form: CallForm, exported: Exported) -> None:
         super().__init__()
         self.net, self.form, self.exported = net, form, exported
+        self.held = {name: each.detach().cpu().clone() for name, each in _small_buffers(net)}
 
     def forward(self, *tensors: Tensor) -> Any:
         """A tensor, or a tuple of them."""
@@ -81,14 +85,25 @@ class _Called(nn.Module):
         if mode is not None:
             # Lines of functions that forward calls, too: they say more than forward's own.
             mode.tracer._record_forward_stack_traces_only = False
+        buffers, values = dict(self.net.named_buffers()), self.exported.kept.values
+        for name, value in self.held.items():
+            values.know(name, buffers[name], value)
         try:
             with keeping_functions(self.exported.kept):
                 result = self.net(*call.args, **call.kwargs)
         except Exception as error:
             raise _Failed(error) from error
+        values.written |= {name for name, each in self.net.named_buffers() if each is not buffers.get(name)}
         self.exported.outputs, outputs = output_form(result)
         self.exported.single = not isinstance(outputs, tuple | list)
         return outputs
+
+
+def _small_buffers(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Those that code may ask for numbers of."""
+    for name, each in net.named_buffers():
+        if not each.is_meta and each.numel() <= MOST_NUMBERS:
+            yield name, each
 
 
 def export_network(
@@ -104,8 +119,20 @@ def export_network(
         opaque: of those of them whose code is not run on tensors without values.
 
     Raises:
+        UnsupportedLayer: a buffer's value becomes a number of Python, and forward writes that buffer.
         Exception: whatever its code, or the export of it, raises.
     """
+    exported = _exported(net, form, examples, kept, opaque)
+    if exported.fixed_batch:
+        # Not at once: whatever asks for any length would take longer.
+        with suppress(Exception), _EXPORTING, _lengths_as_sizes():
+            return _exported(net, form, examples, kept, opaque)
+    return exported
+
+
+def _exported(
+    net: nn.Module, form: CallForm, examples: Sequence[Tensor], kept: Collection[str], opaque: Collection[str]
+) -> Exported:
     # Here, because importing it takes as long as all the rest of torch.
     from torch._dynamo import config
     from torch.export import Dim, export
@@ -133,6 +160,13 @@ def export_network(
         except _Failed as failed:
             raise failed.error from None
     _let_go(exported.program)
+    for name in sorted(exported.kept.values.asked & exported.kept.values.written):
+        raise UnsupportedLayer(
+            where=f"buffer {name!r}",
+            expected="one that forward only reads, where its value becomes a number of Python",
+            got="one that forward writes",
+            remedy="keep it a tensor, as x * self.scale does instead of x * float(self.scale)",
+        )
     inputs = exported.program.graph_signature.user_inputs
     values = [node.meta["val"] for node in exported.program.graph.find_nodes(op="placeholder") if node.name in inputs]
     if any(isinstance(each, Tensor) and each.dim() and str(each.shape[0]).isdigit() for each in values):
@@ -283,6 +317,26 @@ def _functions_with_gradients(exported: Exported) -> Iterator[None]:
         yield
     finally:
         torch.autograd.Function.apply = plain  # type: ignore[method-assign]
+
+
+@contextmanager
+def _lengths_as_sizes() -> Iterator[None]:
+    """A block in which ``len(x)`` of a tensor is its first size, which may be the batch's, as ``x.shape[0]`` is.
+
+    Python's own makes a number of whatever a length is.
+    """
+    plain, thread = builtins.len, threading.get_ident()
+
+    def length(x: Any, /) -> Any:
+        if isinstance(x, Tensor) and x.dim() and threading.get_ident() == thread:
+            return x.shape[0]
+        return plain(x)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = plain
 
 
 class _NoContext:

@@ -97,10 +97,12 @@ class KeptCalls:
     Attributes:
         calls: they.
         views: paths of layers that gave views of their inputs, which what was captured does not show.
+        values: what is known of tensors meanwhile.
     """
 
     calls: list[KeptCall] = field(default_factory=list)
     views: set[str] = field(default_factory=set)
+    values: KnownNumbers = field(default_factory=KnownNumbers)
 
     def keep(self, op: str, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> Any:
         """``result``, of a call with these arguments, as that of the call as a whole."""
@@ -217,17 +219,16 @@ class _Keeping(TorchFunctionMode):
         super().__init__()
         self.kept, self.functions, self.methods = kept, functions, methods
         self.operators = {each.__name__.strip("_"): each for each in functions if _is_operator(each)}
-        self.values = KnownNumbers()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.values.answers(func, args):
-            return self.values.answer(func, args)
+        if self.kept.values.answers(func, args):
+            return self.kept.values.answer(func, args)
         func = _OF_ANY_BATCH.get(func, func)
         result = func(*args, **kwargs)
-        self.values.note(func, args, kwargs, result)
+        self.kept.values.note(func, args, kwargs, result)
         name = getattr(func, "__name__", "")
         is_method = isinstance(args[0] if args else None, Tensor) and getattr(Tensor, name, None) is func
         if func in self.functions:

@@ -14,6 +14,7 @@ from qtorch.capture.untraceable import is_own
 
 __all__ = [
     "ONE_GRID",
+    "WITHOUT_PARTS",
     "Recorder",
     "attribute_of",
     "detach_what_is_frozen",
@@ -33,6 +34,8 @@ __all__ = [
 _SHAPE, _VALUE = "shape", "value"
 #: Of a node's ``meta``: what it shares its grid with all that have the same there for.
 ONE_GRID = "one_grid"
+#: Of a node's ``meta``: that it computes with complex numbers and has no form in real ones.
+WITHOUT_PARTS = "without_parts"
 #: Of a call that stood in a block without gradients.
 _NO_GRADIENT = "no_gradient"
 

@@ -18,8 +18,8 @@ __all__ = ["is_of_several_ranks", "is_opened", "is_opened_for"]
 
 def is_opened(layer: nn.Module) -> bool:
     """Whether a layer of torch's own has settings that no row of this project has as a whole."""
-    asks: Callable[[Any], bool] | None = _OPENED.get(type(layer))
-    return asks is not None and type(layer) not in _layers_of_others() and asks(layer)
+    asks: Callable[[Any], bool] = _OPENED.get(type(layer), _is_complex)
+    return type(layer) not in _layers_of_others() and asks(layer)
 
 
 def is_opened_for(layer: nn.Module, x: Any) -> bool:
@@ -71,11 +71,19 @@ def _upsample(layer: Any) -> bool:
     return layer.mode not in ("nearest", "bilinear") or not all(float(each).is_integer() for each in factors)
 
 
+def _cuts(layer: Any) -> bool:
+    return any(each < 0 for each in layer.padding)
+
+
 def _along_any_axis(layer: Any) -> bool:
     return layer.dim is not None and layer.dim != -1
 
 
-#: By class: whether a layer's settings are such.
+def _is_complex(layer: nn.Module) -> bool:
+    return any(each.is_complex() for each in layer.parameters(recurse=False))
+
+
+#: By class: whether a layer's settings are such; of all others complex weights are.
 _OPENED: dict[Any, Callable[[Any], bool]] = {
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d), _average),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d), _maximum),
@@ -84,5 +92,6 @@ _OPENED: dict[Any, Callable[[Any], bool]] = {
     ),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d), _transposed),
     nn.Upsample: _upsample,
+    **dict.fromkeys((nn.ZeroPad1d, nn.ZeroPad2d, nn.ConstantPad1d, nn.ConstantPad2d), _cuts),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax), _along_any_axis),
 }

@@ -105,6 +105,7 @@ class Trace(Generic[Traced]):
         through_dropout: whether its code writes, by what dropout gave, into what dropout got: not so in training.
         fixed_batch: the batch's size where that became a number in its code; else 0.
         shown: names of layers that are leaves and were looked into, because code writes into what they hand on.
+        asked: names of buffers whose values its code took as numbers of Python, which are constants now.
     """
 
     graph: Traced
@@ -116,6 +117,7 @@ class Trace(Generic[Traced]):
     through_dropout: bool = False
     fixed_batch: int = 0
     shown: tuple[str, ...] = ()
+    asked: frozenset[str] = frozenset()
 
 
 def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor], batch: int = 0) -> None:
@@ -200,5 +202,5 @@ def trace(
     drop_identities(traced)
     return Trace(
         traced, exported.outputs, tuple(dict.fromkeys(exported.identities)), tuple(opaque), exported.own_gradients,
-        writes, written.through_dropout, exported.fixed_batch, shown,
+        writes, written.through_dropout, exported.fixed_batch, shown, frozenset(exported.kept.values.asked),
     )  # fmt: skip

@@ -75,11 +75,11 @@ class QuantizedNetwork(CapturedNetwork):
             name: tuple(mine for mine, tensor in own.items() if tensor is theirs)
             for name, theirs in origin.net.state_dict(keep_vars=True).items()
         }
-        # What was computed of a buffer alone is a constant now.
+        # What was computed of a buffer alone is a constant now, and so is what code took of one as a number.
         self._constant_buffers = {
             name: buffer.detach().clone()
             for name, buffer in origin.net.named_buffers()
-            if not self._names.get(name) and buffer.is_floating_point()
+            if name in self.asked or (not self._names.get(name) and buffer.is_floating_point())
         }
         self._expected_answer: dict[str, Any] | None = None
         #: Shapes of samples for which it is known to compute what the float network does.
@@ -305,8 +305,9 @@ class QuantizedNetwork(CapturedNetwork):
 
     def _changed_constant(self, values: Mapping[str, Any]) -> str | None:
         """The first buffer that became a constant and has another value now, by its name in the float network."""
-        constants = self._constant_buffers.items()
-        return next((name for name, was in constants if name in values and self._other(values[name], was)), None)
+        was = self._constant_buffers
+        given = {name: values[name] for name in was if isinstance(values.get(name), Tensor)}
+        return next((name for name, now in given.items() if not torch.equal(now.to(was[name]), was[name])), None)
 
     @staticmethod
     def _other(theirs: Any, mine: Any) -> bool:

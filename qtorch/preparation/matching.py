@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from qtorch.capture.constant_expression import ConstantExpression
 from qtorch.capture.constant_folding import expression_of, without_batch
 from qtorch.capture.nodes import (
+    WITHOUT_PARTS,
     composed_calls,
     is_tensor,
     operator_name,
@@ -90,6 +91,7 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
     module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
     key, matches = _key(node, module), _matches()
     if key not in matches:
+        _require_parts(traced, node)
         ask = _asked(node, module)
         whole, said = composed_form(ask, composed_calls(node)) or ("", remedy(ask, frozenset(supported_names())))
         got = f"{whole}, which comes to {ask.name}" if whole else ask.name
@@ -119,6 +121,20 @@ def find_row(traced: fx.GraphModule, node: fx.Node) -> MatchedCall:
             return _matched_call(traced, node, row, attrs, tensors)
     ask = _asked(node, module)
     raise refusal(traced, node, expected="a form that some row stands for", got=ask.name, remedy=other_form(ask))
+
+
+def _require_parts(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Refuse, in the place of complex numbers, the call that could not be written as calls of their parts."""
+    least = next((each for each in traced.graph.nodes if WITHOUT_PARTS in each.meta), None)
+    if least is not None and node.meta.get("dtype", torch.float32).is_complex:
+        raise refusal(
+            traced,
+            least,
+            expected="calls of complex numbers that are calls of their real and imaginary parts",
+            got=_asked(least, None).name,
+            remedy="call it for z.real and z.imag, and make one of both by torch.complex, where that is what is meant; "
+            "phases, angle(), have no form",
+        )
 
 
 def _gives_indices(match: tuple[Row, Match]) -> bool:

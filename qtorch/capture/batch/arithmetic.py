@@ -51,7 +51,8 @@ def _copy(call: MovedCall) -> Result:
 
 
 @rule(
-    "_log_softmax", "_softmax", "cumprod", "cumsum", "flip", "glu", "log_softmax", "roll", "softmax", "softmin", "sort",
+    "_log_softmax", "_softmax", "cumprod", "cumsum", "flip", "glu", "log_softmax", "logcumsumexp", "roll", "softmax",
+    "softmin", "sort",
 )  # fmt: skip
 def along_others(call: MovedCall) -> Result:
     """What is computed along axes that stay, none of them the batch's."""

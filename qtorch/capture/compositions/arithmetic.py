@@ -62,6 +62,15 @@ def _power_of_a_number(input: Any, exponent: Any) -> Any:
     return aten.exp.default(aten.mul.Tensor(exponent, math.log(input)))
 
 
+@decomposes("pow")
+def _power_by_a_tensor(input: Any, exponent: Any) -> Any:
+    """By way of logarithms; whole powers are of numbers below zero too, which have none."""
+    known = None if _is_number(exponent) else known_value(exponent)
+    if _is_number(input) or _is_number(exponent) or (known is not None and bool((known == known.round()).any())):
+        return None
+    return aten.exp.default(aten.mul.Tensor(aten.log.default(input), exponent))
+
+
 @decomposes("hypot")
 def _hypot(input: Any, other: Any) -> Any:
     return aten.sqrt.default(aten.add.Tensor(aten.mul.Tensor(input, input), aten.mul.Tensor(other, other)))

@@ -23,8 +23,8 @@ __all__ = ["BROADCASTING", "copy_broadcasts", "drop_broadcasts"]
 
 #: Calls of several tensors whose shapes broadcast.
 BROADCASTING = frozenset({
-    "add", "addcdiv", "addcmul", "div", "eq", "ge", "gt", "le", "lerp", "lt", "maximum", "minimum", "mul", "ne", "pow",
-    "rsub", "sub", "where",
+    "add", "addcdiv", "addcmul", "cross", "div", "eq", "ge", "gt", "le", "lerp", "linalg_cross", "lt", "maximum",
+    "minimum", "mul", "ne", "pow", "rsub", "sub", "where",
 })  # fmt: skip
 
 _EXPANSIONS = frozenset({"broadcast_to", "expand", "expand_as"})

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from qtorch.capture.compositions.spectra import TRANSFORMS, Parts, frames_of, signal_of, transformed
 from qtorch.capture.compositions.table import Writer, result_shape, same_shape, shape_of
-from qtorch.capture.nodes import operator_name, schema_arguments
+from qtorch.capture.nodes import WITHOUT_PARTS, operator_name, schema_arguments
 
 __all__ = ["write_parts_of_complex_numbers"]
 
@@ -36,6 +36,9 @@ _OF_EACH_PART = frozenset({
 #: Products of two tensors, of each of which they are sums of multiples.
 _PRODUCTS = frozenset({"bmm", "einsum", "matmul", "mm", "mv", "outer"})
 
+#: Products with a weight, and with a bias behind them.
+_LAYERS = frozenset({"linear", *(f"conv{kind}{axes}d" for kind in ("", "_transpose") for axes in (1, 2, 3))})
+
 #: Tensors of one number; by it the real part is filled.
 _FILLED = frozenset({"full", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "zeros", "zeros_like"})
 
@@ -43,7 +46,7 @@ _FILLED = frozenset({"full", "new_full", "new_ones", "new_zeros", "ones", "ones_
 def write_parts_of_complex_numbers(traced: fx.GraphModule) -> None:
     """Write, in place, calls that give or take complex numbers as calls of real ones.
 
-    What has no such form stays, and is refused by its name.
+    What has no such form stays, and so does all that goes into it; it is marked, to be refused by its own name.
 
     Args:
         traced: calls of ATen operators; ``meta["val"]`` of each node is its value without data.
@@ -64,6 +67,9 @@ def write_parts_of_complex_numbers(traced: fx.GraphModule) -> None:
         elif result is not None:
             node.replace_all_uses_with(result.node)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    for node in traced.graph.nodes:
+        if node not in parts and not parts.keys().isdisjoint(node.all_input_nodes):
+            node.meta[WITHOUT_PARTS] = True
     traced.graph.lint()
     traced.recompile()
 
@@ -139,6 +145,8 @@ def _written(call: _Call) -> Any:
         return _of_each_part(call)
     if name in _PRODUCTS:
         return _product(call)
+    if name in _LAYERS:
+        return _with_weights(call)
     if name in _FILLED:
         real = call.of_parts([each.real for each in call.complex_ones])
         return Parts(real, None)
@@ -192,6 +200,25 @@ def _product(call: _Call) -> Any:
     return Parts(
         _difference(call.of_parts([a, c]), call.of_parts([b, d])), _sum(call.of_parts([a, d]), call.of_parts([b, c]))
     )
+
+
+def _with_weights(call: _Call) -> Any:
+    z, (real, imaginary), bias = (
+        call.operand(name) if call.argument(name) is not None else Parts(None, None)
+        for name in ("input", "weight", "bias")
+    )
+    if z.real is None:
+        return None
+    others = {name: value for name, value in _given(call).items() if name not in ("input", "weight", "bias")}
+
+    def of(x: Any, weight: Any, bias: Any) -> Any:
+        given = {"input": x, "weight": weight, "bias": bias, **others}
+        return call.writer.create_proxy("call_function", call.node.target, tuple(given.values()), {})
+
+    one, other = of(z.real, real, bias.real), of(z.real, imaginary, bias.imaginary)
+    if z.imaginary is None:
+        return Parts(one, other)
+    return Parts(_difference(one, of(z.imaginary, imaginary, None)), _sum(other, of(z.imaginary, real, None)))
 
 
 def _is_number(x: Any) -> bool:

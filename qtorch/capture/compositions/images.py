@@ -67,9 +67,11 @@ def _pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
 @decomposes("pad")
 def _pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
     """Borders made of the image itself, or of a number, an axis at a time; those of zeros are rows' own."""
+    if any(isinstance(size, int) and size < 0 for size in pad):
+        return _cut_and_padded(input, pad, mode, value)
     if mode == "constant" and value:
         return _with_constant_borders(input, pad, value)
-    if mode not in _BORDERS or not all(isinstance(size, int) and size >= 0 for size in pad):
+    if mode not in _BORDERS or not all(isinstance(size, int) for size in pad):
         return None
     x, last = input, len(shape_of(input)) - 1
     for axis, before, after in zip(range(last, -1, -1), pad[::2], pad[1::2], strict=False):
@@ -77,11 +79,25 @@ def _pad(input: Any, pad: Any, mode: str = "constant", value: float | None = Non
     return x
 
 
+def _cut_and_padded(x: Any, pad: Any, mode: str, value: float | None) -> Any:
+    """Borders of less than nothing: slices. What is mirrored or repeated is so before they are taken."""
+    if not all(isinstance(size, int) for size in pad) or any(pad[2 * len(shape_of(x)) - 2 :]):
+        return None
+    around = [max(size, 0) for size in pad]
+    mirrored = mode in ("reflect", "replicate")
+    if mirrored:
+        x = aten.pad.default(x, around, mode)
+    last = len(shape_of(x)) - 1
+    for axis, before, after in zip(range(last, 0, -1), pad[::2], pad[1::2], strict=False):
+        x = sliced(x, axis, max(-before, 0), shape_of(x)[axis] - max(-after, 0))
+    return x if mirrored or not any(around) else aten.pad.default(x, around, mode, value)
+
+
 def _with_constant_borders(x: Any, pad: Any, value: float) -> Any:
     """A number that no grid would have room for, as minus infinity, is refused by the row."""
     shape = shape_of(x)
     sides = list(zip(range(len(shape) - 1, -1, -1), pad[::2], pad[1::2], strict=False))
-    if abs(value) >= _NO_NUMBER or any(not isinstance(size, int) or size < 0 for size in pad):
+    if abs(value) >= _NO_NUMBER or not all(isinstance(size, int) for size in pad):
         return None
     if any(axis == 0 and (before or after) for axis, before, after in sides):
         return None

@@ -11,7 +11,16 @@ import torch
 from torch import fx
 
 from qtorch.capture.compositions.einsums import in_pairs
-from qtorch.capture.compositions.table import axis_of, decomposes, is_constant, permuted, reshaped, shape_of
+from qtorch.capture.compositions.table import (
+    axis_of,
+    decomposes,
+    is_constant,
+    permuted,
+    reshaped,
+    result_shape,
+    shape_of,
+    writer_of,
+)
 from qtorch.capture.nodes import operator_name
 
 aten = torch.ops.aten
@@ -51,6 +60,26 @@ def _matmul(input: Any, other: Any = None, mat2: Any = None) -> Any:
 
 def _keeps_samples(x: Any) -> bool:
     return all(isinstance(size, int) for size in shape_of(x)[-2:])
+
+
+@decomposes("cross", "linalg_cross")
+def _cross(input: Any, other: Any, dim: int | None = None) -> Any:
+    """Each component from the two that follow it, three times along the axis; by default the last, or the first one."""
+    sizes = result_shape(input)
+    if dim is not None:
+        axis = dim % len(sizes)
+    elif operator_name(writer_of(input).origin) == "linalg_cross":
+        axis = len(sizes) - 1
+    else:
+        axis = next(place for place, size in enumerate(sizes) if isinstance(size, int) and size == 3)
+    if not isinstance(sizes[axis], int):
+        return None
+    # From behind: a constant may have fewer axes.
+    axis -= len(sizes)
+    following, followed = (aten.roll.default(each, [-1], [axis]) for each in (other, input))
+    return aten.roll.default(
+        aten.sub.Tensor(aten.mul.Tensor(input, following), aten.mul.Tensor(followed, other)), [-1], [axis]
+    )
 
 
 @decomposes("mv")

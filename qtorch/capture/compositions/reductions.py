@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -228,36 +229,38 @@ def _cumsum(input: Any, dim: int) -> Any:
     return permuted(sums, [order.index(i) for i in range(last + 1)])
 
 
-def _cumulative(together: Any) -> Any:
-    """What ``together`` makes of the numbers up to each place, in as many calls as their count has binary digits."""
-
-    def decomposition(input: Any, dim: int) -> Any:
-        axis = axis_of(input, dim)
-        if kept_apart(input, dim) is None or shape_of(input)[axis] > _MOST_SUMMED:
-            return None
-        size, found, reach = shape_of(input)[axis], input, 1
-        while reach < size:
-            # Every place has what the places up to ``reach`` before it make: those before that follow.
-            later = together(sliced(found, axis, reach, size), sliced(found, axis, 0, size - reach))
-            found, reach = concatenated([sliced(found, axis, 0, reach), later], axis), 2 * reach
-        return found
-
-    return decomposition
+@decomposes("cumprod")
+def _cumprod(input: Any, dim: int) -> Any:
+    return _running(input, dim, aten.mul.Tensor)
 
 
-def _values(cumulative: Any) -> Any:
-    """Without the places, which nobody may read."""
-
-    def decomposition(input: Any, dim: int) -> Any:
-        found = cumulative(input, dim)
-        return None if found is None else (found, None)
-
-    return decomposition
+@decomposes("logcumsumexp")
+def _logcumsumexp(input: Any, dim: int) -> Any:
+    return _running(input, dim, aten.logaddexp.default)
 
 
-decomposes("cumprod")(_cumulative(aten.mul.Tensor))
-decomposes("cummax")(_values(_cumulative(aten.maximum.default)))
-decomposes("cummin")(_values(_cumulative(aten.minimum.default)))
+@decomposes("cummax")
+def _cummax(input: Any, dim: int) -> Any:
+    values = _running(input, dim, aten.maximum.default)
+    return None if values is None else (values, None)
+
+
+@decomposes("cummin")
+def _cummin(input: Any, dim: int) -> Any:
+    values = _running(input, dim, aten.minimum.default)
+    return None if values is None else (values, None)
+
+
+def _running(x: Any, dim: int, combine: Callable[[Any, Any], Any]) -> Any:
+    """Each with all before it, in as many steps as its place has binary digits, each of which doubles their number."""
+    axis = axis_of(x, dim)
+    if kept_apart(x, dim) is None or shape_of(x)[axis] > _MOST_SUMMED:
+        return None
+    size, count = shape_of(x)[axis], 1
+    while count < size:
+        more = combine(sliced(x, axis, count, size), sliced(x, axis, 0, size - count))
+        x, count = concatenated([sliced(x, axis, 0, count), more], axis), 2 * count
+    return x
 
 
 @decomposes("mean")
