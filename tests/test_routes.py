@@ -17,6 +17,7 @@ from export.graph.build import integer_graph
 from export.graph.interpret import interpret
 from qtorch import Mode
 from qtorch.network import routes
+from qtorch.numbers.straight_through import Ends, normalized_and_held
 from tests.hard_to_quantize import op_of
 
 DENSE = lambda: nn.Sequential(nn.Linear(4, 3))  # noqa: E731
@@ -225,3 +226,15 @@ def test_a_shallow_copy_computes_with_its_own_parameters(mode: Mode) -> None:
     assert not torch.equal(wanted(x), op(x))
     assert torch.equal(shallow(x), wanted(x))
     assert torch.equal(replica(x), wanted(x))
+
+
+@pytest.mark.parametrize("count", [2**12, 2**20 + 1])
+@pytest.mark.parametrize("ends", [Ends(-100, 155), Ends(0, 24, True, True)])
+def test_what_a_norm_computed_is_rounded_and_held_however_much_it_is(count: int, ends: Ends) -> None:
+    """Gradients pass where the number lies within half a step of the ends."""
+    real = (torch.rand(count, generator=torch.Generator().manual_seed(0)) * 400 - 200).requires_grad_()
+    held = normalized_and_held(real * 1, None, ends, overwrite=True)
+    held.sum().backward()
+    assert torch.equal(held, real.round().clamp(ends.low, ends.high))
+    assert real.grad is not None
+    assert torch.equal(real.grad, ((real > ends.low - 0.5) & (real < ends.high + 0.5)).float())
