@@ -318,7 +318,7 @@ def _activation(model: Any) -> None:
 def test_other_operators_of_these_names_are_no_table(change: Callable[[Any], None]) -> None:
     model = write_tflite(integer_graph(prepared(F.gelu)))
     assert ops(read_tflite(altered(model, lambda held: None), aligned=False)) == ["fully_connected", "table"]
-    with pytest.raises(BadModelFile, match=r"CAST is none of the [0-9]+ operators that are known here"):
+    with pytest.raises(BadModelFile, match="CAST of these types, which nothing here computes"):
         read_tflite(altered(model, change), aligned=False)
 
 
