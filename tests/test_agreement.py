@@ -97,7 +97,6 @@ def test_of_sixteen_bits_functions_of_one_number_agree() -> None:
     assert not agrees_in_float32(by_name["sub"])
 
 
-@pytest.mark.filterwarnings("ignore:calibrate. layer 'sub' adds:UserWarning")  # one operand is lost beside the other
 @pytest.mark.parametrize(("s_one", "s_other"), [*itertools.product([0.013, 0.7], [0.02, 3.0])])
 def test_the_grid_that_agrees_is_the_first_that_does(s_one: float, s_other: float) -> None:
     """Of twelve bits, from the measured one up."""
