@@ -48,6 +48,7 @@ def test_layers_add_up_to_the_whole(name: str, optimize: Optimize) -> None:
     """The oracle is the program without marks, counted by the machine's own counter."""
     if why := available(MACHINES[name]):
         pytest.skip(why)
+    torch.manual_seed(0)  # some sums of two tensors have no short form, which is six times as fast on AVR
     graph = graph_of(Residual(), 2, 5, 6)
     found = on_machine(graph, MACHINES[name], 2, optimize, by_layer=True)
     assert found.absent == ""
