@@ -226,11 +226,7 @@ def main(arguments: Sequence[str]) -> None:
         tree = root and Tree(given.name or root.name, root, given.kernels, given.library and given.library.resolve())
         if given.edition:
             wanted = edition(given.edition, "--edition")
-            program = (
-                Built(tree.name, tree.kernels, (str(built(tree)),))
-                if tree
-                else _package(wanted, given.packages.resolve())
-            )
+            program = _of_tree(tree) if tree else _package(wanted, given.packages.resolve())
             networks = list(every_network(given.networks))
             found = with_exports(load(EDITIONS), program, wanted, BOARDS[given.board].cpu, networks)
         elif tree:

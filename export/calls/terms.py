@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
@@ -30,14 +30,8 @@ def on_a_command_line() -> Iterator[None]:
 @contextmanager
 def in_arguments() -> Iterator[None]:
     """Errors over options in the words of a call; see :func:`export.bundle.arguments.as_arguments`."""
-    try:
+    with _reworded(lambda words: words if _COMMAND.get() else as_arguments(words)):
         yield
-    except BadInput as error:
-        said = error.where, error.expected, error.got, error.remedy
-        where, expected, got, remedy = map(as_arguments, said)
-        if _COMMAND.get() or (where, expected, got, remedy) == said:
-            raise
-        raise type(error)(where=where, expected=expected, got=got, remedy=remedy) from error
 
 
 @contextmanager
@@ -48,11 +42,18 @@ def in_options_of(command: type) -> Iterator[None]:
         command: a dataclass; its fields are the command's options.
     """
     named = re.compile(rf"(?:--)?\bexport\.({'|'.join(each.name for each in fields(command))})(?![.\w])")
+    with _reworded(lambda words: named.sub(r"--\1", words)):
+        yield
+
+
+@contextmanager
+def _reworded(reword: Callable[[str], str]) -> Iterator[None]:
+    """Errors in other words, wherever they stand; one in which none changes passes as it is."""
     try:
         yield
     except BadInput as error:
         said = error.where, error.expected, error.got, error.remedy
-        where, expected, got, remedy = (named.sub(r"--\1", words) for words in said)
+        where, expected, got, remedy = map(reword, said)
         if (where, expected, got, remedy) == said:
             raise
         raise type(error)(where=where, expected=expected, got=got, remedy=remedy) from error

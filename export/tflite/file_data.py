@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,10 @@ class FileSubgraph:
     outputs: tuple[int, ...]
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
+
+    def tensors_at(self, indices: Iterable[int]) -> Iterator[FileTensor]:
+        """Those at some indices, without operands that are left out, which have -1 for one."""
+        return (self.tensors[index] for index in indices if index != -1)
 
 
 @dataclass(frozen=True)

@@ -92,15 +92,11 @@ def require_on_tflm(contents: FileContents, where: str) -> None:
 def _integers(contents: FileContents) -> str:
     entry = contents.subgraphs[0]
     kinds = {tensor.dtype for _, tensor in _running(entry, entry.operators) if tensor.dtype in _NARROW and tensor.scale}
-    ends = {entry.tensors[index].dtype for index in (*entry.inputs, *entry.outputs) if index != -1}
+    ends = {tensor.dtype for tensor in entry.tensors_at((*entry.inputs, *entry.outputs))}
     numbers = " and ".join(sorted(kinds)) or "integers"
     tables = _float_operators(contents)
     between = f", with {_counted(tables)} in float32, which are tables of codes" if tables else ""
     return f"a network of {numbers}" + (", with float32 at its ends" if "float32" in ends else "") + between
-
-
-def _tensors(graph: FileSubgraph, indices: Iterable[int]) -> Iterator[FileTensor]:
-    return (graph.tensors[index] for index in indices if index != -1)
 
 
 def _is_constant(tensor: FileTensor) -> bool:
@@ -110,7 +106,7 @@ def _is_constant(tensor: FileTensor) -> bool:
 def _running(graph: FileSubgraph, operators: Iterable[FileOperator]) -> Iterator[tuple[FileOperator, FileTensor]]:
     """What is computed, and who reads or writes it."""
     for operator in operators:
-        for tensor in _tensors(graph, (*operator.inputs, *operator.outputs)):
+        for tensor in graph.tensors_at((*operator.inputs, *operator.outputs)):
             if not _is_constant(tensor):
                 yield operator, tensor
 
@@ -180,7 +176,7 @@ def _detection(contents: FileContents) -> FileForm | None:
     entry = contents.subgraphs[0]
     for index, operator in enumerate(entry.operators):
         if operator.name == f"CUSTOM:{_DETECTION}":
-            names = [tensor.name or f"tensor {tensor.index}" for tensor in _tensors(entry, operator.inputs[:2])]
+            names = [tensor.name or f"tensor {tensor.index}" for tensor in entry.tensors_at(operator.inputs[:2])]
             return FileForm(
                 "detection",
                 f"a detector that ends in operator {index}, {_DETECTION}, whose boxes and scores are float32",
@@ -251,8 +247,8 @@ def _dynamic_range(contents: FileContents) -> FileForm | None:
     weights = set()
     for graph, operator in _everywhere(contents):
         places = [operator.inputs[place] for place in _WEIGHTS.get(operator.name, ()) if place < len(operator.inputs)]
-        narrow = [t for t in _tensors(graph, places) if _is_constant(t) and t.dtype in _NARROW and t.scale]
-        if narrow and any(tensor.dtype in _FLOATS for tensor in _tensors(graph, operator.outputs)):
+        narrow = [t for t in graph.tensors_at(places) if _is_constant(t) and t.dtype in _NARROW and t.scale]
+        if narrow and any(tensor.dtype in _FLOATS for tensor in graph.tensors_at(operator.outputs)):
             names.append(operator.name)
             weights |= {tensor.dtype for tensor in narrow}
     if not names:
@@ -300,7 +296,7 @@ def _uint8(contents: FileContents) -> FileForm | None:
         operator.name
         for graph, operator in _everywhere(contents)
         if operator.name in _ARITHMETIC
-        and any(tensor.dtype == "uint8" and tensor.scale for tensor in _tensors(graph, operator.outputs))
+        and any(tensor.dtype == "uint8" and tensor.scale for tensor in graph.tensors_at(operator.outputs))
     ]
     if not names:
         return None
@@ -333,7 +329,7 @@ def _floats(contents: FileContents) -> FileForm | None:
 
 
 def _of_integers(graph: FileSubgraph, operator: FileOperator) -> bool:
-    tensors = list(_tensors(graph, (*operator.inputs, *operator.outputs)))
+    tensors = list(graph.tensors_at((*operator.inputs, *operator.outputs)))
     return any(t.dtype in _NARROW and t.scale for t in tensors) and not any(t.dtype in _FLOATS for t in tensors)
 
 

@@ -25,8 +25,8 @@ def shifted_int16(contents: FileContents) -> FileForm | None:
     shifted = {
         (at, tensor.index): tensor
         for at, graph, operator in _operators(contents)
-        if any(_is_int16(each) for each in _tensors(graph, operator.inputs))
-        for tensor in _tensors(graph, (*operator.inputs, *operator.outputs))
+        if any(_is_int16(each) for each in graph.tensors_at(operator.inputs))
+        for tensor in graph.tensors_at((*operator.inputs, *operator.outputs))
         # What an operator makes of int8 may lie there: SOFTMAX writes int16 from -32768 on.
         if _is_int16(tensor) and any(tensor.zero_point)
     }
@@ -46,7 +46,7 @@ def shifted_weights(contents: FileContents) -> FileForm | None:
         (at, tensor.index): tensor
         for at, graph, operator in _operators(contents)
         if operator.name in _CONVOLUTIONS
-        for tensor in _tensors(graph, operator.inputs[_WEIGHTS : _WEIGHTS + 1])
+        for tensor in graph.tensors_at(operator.inputs[_WEIGHTS : _WEIGHTS + 1])
         if tensor.dtype in ("int8", "int4") and any(tensor.zero_point)
     }
     if not shifted:
@@ -64,10 +64,6 @@ def _operators(contents: FileContents) -> Iterator[tuple[int, FileSubgraph, File
     """Those that compute, with their subgraph and its number."""
     for at, graph in enumerate(contents.subgraphs):
         yield from ((at, graph, each) for each in graph.operators if each.name not in ("DEQUANTIZE", "QUANTIZE"))
-
-
-def _tensors(graph: FileSubgraph, indices: Iterable[int]) -> Iterator[FileTensor]:
-    return (graph.tensors[index] for index in indices if index != -1)
 
 
 def _is_int16(tensor: FileTensor) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "draws_numbers",
     "given_arguments",
     "is_tensor",
+    "is_zeros",
     "keeps_gradients",
     "mark_without_gradients",
     "operator_name",
@@ -36,6 +37,8 @@ _SHAPE, _VALUE = "shape", "value"
 ONE_GRID = "one_grid"
 #: Of a node's ``meta``: that it computes with complex numbers and has no form in real ones.
 WITHOUT_PARTS = "without_parts"
+#: Operators whose tensors are zeros.
+_ZEROS = frozenset({"new_zeros", "zeros", "zeros_like"})
 #: Of a call that stood in a block without gradients.
 _NO_GRADIENT = "no_gradient"
 
@@ -101,6 +104,11 @@ def operator_name(node: Any) -> str:
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return ""
     return str(target._schema.name.removeprefix("aten::"))
+
+
+def is_zeros(node: Any) -> bool:
+    """Whether a node makes a tensor of zeros."""
+    return operator_name(node) in _ZEROS
 
 
 def given_arguments(node: fx.Node) -> dict[str, Any]:

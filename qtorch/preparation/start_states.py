@@ -12,11 +12,10 @@ import operator
 import torch
 from torch import fx
 
-from qtorch.capture.nodes import is_tensor, operator_name, shape_of
+from qtorch.capture.nodes import is_tensor, is_zeros, shape_of
 
 __all__ = ["write_out_zeros"]
 
-_ZEROS = ("zeros", "zeros_like", "new_zeros")
 _ATEN = torch.ops.aten
 
 
@@ -34,7 +33,7 @@ def write_out_zeros(traced: fx.GraphModule) -> None:
 
 def _is_zeros(node: fx.Node) -> bool:
     float32 = node.meta.get("dtype", torch.float32) == torch.float32
-    return operator_name(node) in _ZEROS and is_tensor(node) and float32
+    return is_zeros(node) and is_tensor(node) and float32
 
 
 def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:

@@ -14,15 +14,12 @@ from torch import fx
 
 from qtorch.capture.batch.calls import Held, MovedCall, Result, rule
 from qtorch.capture.batch.layout import layout_of
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import is_zeros, operator_name
 
 aten = torch.ops.aten
 
 #: What makes first states of nothing, or of what has the batch in front: they stay.
 _MADE = frozenset({"expand", "full", "new_full", "new_zeros", "stack", "unsqueeze", "zeros", "zeros_like"})
-
-#: Such that are zeros, of however many sequences.
-_ZEROS = frozenset({"new_zeros", "zeros", "zeros_like"})
 
 #: Of all sequences together that a sample has: a layer without an op of its own makes calls for every step.
 _MOST_STEPS = 512
@@ -86,6 +83,6 @@ def _turned(call: MovedCall, state: Any, row: int) -> fx.Node | None:
         # A constant that is the same for every sample would say how many there are.
         return None
     made: fx.Node = state
-    if held.layout.merged and operator_name(made) not in _ZEROS:
+    if held.layout.merged and not is_zeros(made):
         return call.emit(aten.permute.default, call.emit(aten.select.int, held.node, 2, row), _SWAPPED)
     return made if operator_name(made) in _MADE else call.emit(aten.permute.default, held.node, _SWAPPED)

@@ -20,7 +20,7 @@ from qtorch.capture.compositions.table import (
     shape_of,
     writer_of,
 )
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import is_zeros, operator_name
 
 aten = torch.ops.aten
 
@@ -113,9 +113,7 @@ def _is_nothing(x: Any, other: Any) -> bool:
     """Whether a tensor is zeros, to which another one of the result's shape is added: a sum's first value."""
     if not isinstance(x, fx.Proxy) or not isinstance(other, fx.Proxy):
         return False
-    return operator_name(x.node) in ("zeros", "zeros_like", "new_zeros") and same_shape(
-        shape_of(other), result_shape(other)
-    )
+    return is_zeros(x.node) and same_shape(shape_of(other), result_shape(other))
 
 
 @decomposes("add")

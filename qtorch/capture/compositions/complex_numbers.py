@@ -26,11 +26,10 @@ aten = torch.ops.aten
 _OF_EACH_PART = frozenset({
     "_to_copy", "_unsafe_view", "alias", "cat", "chunk", "clone", "constant_pad_nd", "contiguous", "cumsum", "detach",
     "expand", "expand_as", "flatten", "flip", "index", "index_select", "lift_fresh_copy", "mT", "mean", "moveaxis",
-    "movedim", "narrow",
-    "neg", "pad", "permute", "repeat", "repeat_interleave", "reshape", "roll", "select", "select_scatter", "slice",
-    "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "sum", "swapaxes", "swapdims", "t",
-    "tensor_split", "tile", "transpose", "unbind",
-    "unflatten", "unsqueeze", "view", "view_as", "where",
+    "movedim", "narrow", "neg", "pad", "permute", "repeat", "repeat_interleave", "reshape", "roll", "select",
+    "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "sum", "swapaxes",
+    "swapdims", "t", "tensor_split", "tile", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as",
+    "where",
 })  # fmt: skip
 
 #: Products of two tensors, of each of which they are sums of multiples.

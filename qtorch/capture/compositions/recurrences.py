@@ -17,12 +17,11 @@ from qtorch.capture.compositions.recurrent_layers import (
     RecurrentLayer,
     Sequential,
     first_states,
-    is_zeros,
     layers,
     reads,
 )
 from qtorch.capture.compositions.table import decomposes, shape_of, sliced, writer_of
-from qtorch.capture.nodes import ONE_GRID
+from qtorch.capture.nodes import ONE_GRID, is_zeros
 from qtorch.families.long_short_term_memory import sequence_lstm
 
 aten = torch.ops.aten
@@ -85,7 +84,7 @@ def _lstm_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh
 
 def _one_step(layer: RecurrentLayer, x: Any, states: Sequence[Any], *given: Any) -> tuple[Any, ...]:
     parameters = tuple(each for each in given if each is not None)
-    firsts = tuple(None if is_zeros(each) else each for each in states)
+    firsts = tuple(None if is_zeros(each.node) else each for each in states)
     made = layer(Sequential(parts=[x]), parameters, firsts, False)
     assert made is not None
     return made.last

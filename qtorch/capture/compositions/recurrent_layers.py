@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.compositions.table import concatenated, is_constant, permuted, shape_of, writer_of
-from qtorch.capture.nodes import operator_name
+from qtorch.capture.nodes import is_zeros, operator_name
 
-__all__ = ["Made", "RecurrentLayer", "Sequential", "first_states", "is_zeros", "layers", "reads"]
+__all__ = ["Made", "RecurrentLayer", "Sequential", "first_states", "layers", "reads"]
 
 aten = torch.ops.aten
 
-_ZEROS = frozenset({"zeros", "zeros_like", "new_zeros"})
 _SWAPPED = [1, 0, 2]
 
 
@@ -64,19 +63,14 @@ class Made:
 RecurrentLayer = Callable[[Sequential, tuple[Any, ...], tuple[Any, ...], bool], Made | None]
 
 
-def is_zeros(x: Any) -> bool:
-    """Whether a tensor is made as zeros."""
-    return operator_name(x.node) in _ZEROS
-
-
 def first_states(hx: Any, count: int) -> list[Any] | None:
     """First states ``[N, H]`` of so many layers and directions, None for zeros; None of what can't be taken apart."""
-    if is_zeros(hx):
+    if is_zeros(hx.node):
         return [None] * count
     name, axes = operator_name(hx.node), hx.node.args[1:]
     if name == "stack" and axes in ((), (0,)):
         parts = [fx.Proxy(each, hx.tracer) for each in hx.node.args[0]]
-        return [None if is_zeros(each) else each for each in parts]
+        return [None if is_zeros(each.node) else each for each in parts]
     if name not in ("unsqueeze", "expand") and not _swaps(hx.node):
         return None
     source = fx.Proxy(hx.node.args[0], hx.tracer)
