@@ -137,6 +137,15 @@ def sequence_first(net: Form, x: Tensor) -> Tensor:
     return torch.stack([y, y * 2]).relu().sum(0).transpose(0, 1)
 
 
+def both_ways(net: Form, x: Tensor) -> Tensor:
+    """A recurrent layer's two directions as one batch, from a state that is the same for all."""
+    y = net.linear(torch.cat([x, x.flip(1)], 0))
+    state = net.table[:1, 0].broadcast_to(y.shape[0], 8)
+    for step in range(2):
+        state = y[:, step] + F.linear(state, net.linear.weight)
+    return torch.cat(state.chunk(2, 0), 1)
+
+
 FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
     "attention": (attention, SEQUENCE),
     "unpacked": (lambda net, x: operator.mul(*heads(net, x)[:2]).flatten(1), SEQUENCE),
@@ -146,6 +155,10 @@ FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
     "frames": (frames, FRAMES),
     "sequence first": (sequence_first, SEQUENCE),
     "merged layer": (lambda net, x: net.linear(x.flatten(0, 1)).view(x.shape[0], 6, 8), SEQUENCE),
+    "both ways from one state": (both_ways, SEQUENCE),
+    "overlapping signals": (
+        lambda net, x: F.fold(x.reshape(-1, 6, 4), (1, 9), (1, 3), stride=(1, 2)).view(-1, 2, 2, 9), SEQUENCE,
+    ),
     "by a size that is asked for": (lambda net, x: net.norm(x.reshape(x.size(0) * 6, 8)).view(-1, 6, 8), SEQUENCE),
     "heads in front": (
         lambda net, x: (
@@ -223,6 +236,7 @@ def test_forms_are_the_module(name: str) -> None:
 
 #: Of these no product of two activations, and nothing without a kernel.
 EXPORTED = {
+    "both ways from one state": {"transpose": 0},
     "windows": {"transpose": 2, "fully_connected": 1},
     "frames": {"conv_2d": 3, "concatenation": 1},
     "sequence first": {"transpose": 0},
@@ -342,10 +356,8 @@ class RecurrentInBlocks(nn.Module):
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_a_sample_has_several_sequences(kind: Any, batch_first: bool) -> None:
-    net = RecurrentInBlocks(kind, batch_first).eval()
-    graph = captured(net, SEQUENCE)
-    x = torch.randn(5, 6, 8)
-    torch.testing.assert_close(graph.eval()(x), net(x), atol=1e-5, rtol=1e-5)
+    net, x = RecurrentInBlocks(kind, batch_first).eval(), torch.randn(5, 6, 8)
+    torch.testing.assert_close(qtorch.prepare(net, x[:1]).eval()(x), net(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

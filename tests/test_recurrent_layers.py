@@ -80,6 +80,11 @@ def _cases() -> dict[str, tuple[nn.Module, Call]]:
                  lambda net, x: torch.cat([_hidden(net(x))[0], _hidden(net(x))[1]], 1)),
                 ("last states, samples first", {"batch_first": True, "num_layers": 2},
                  lambda net, x: _hidden(net(x)).permute(1, 0, 2)),
+                ("sequences of a sample", {"batch_first": True, "num_layers": 2, "bidirectional": True},
+                 lambda net, x: torch.cat([net(x.reshape(-1, 2, 3))[0][:, 1].view(-1, 16),
+                                           _hidden(net(x.reshape(-1, 2, 3)))[-1].view(-1, 8)], 1)),
+                ("sequences of a sample, time first", {},
+                 lambda net, x: net(x.reshape(-1, 2, 3).transpose(0, 1))[0].transpose(0, 1).reshape(-1, 16)),
                 ("states and last state", {"batch_first": True}, lambda net, x: (net(x)[0], _hidden(net(x))[0])),
                 ("from a state", {"batch_first": True}, _of_state),
             )
@@ -143,14 +148,18 @@ def test_a_layer_is_exact(name: str) -> None:
 
 
 @pytest.mark.tflm
-@pytest.mark.parametrize("name", ["LSTM, layers and directions", "GRU, all steps", "LSTMCell"])
+@pytest.mark.parametrize(
+    "name", ["LSTM, layers and directions", "LSTM, sequences of a sample", "GRU, all steps", "LSTMCell"]
+)
 def test_a_layer_of_16_bits_is_exact(name: str) -> None:
     _, qat, _ = _calibrated(name, qtorch.QuantizationConfig(activations="int16"))
     graph = integer_graph(qat)
     assert parity(graph, write_tflite(graph), corner_codes(graph, random=100), qat).engines["tflm"].exact_share == 1.0
 
 
-@pytest.mark.parametrize("name", ["LSTM, layers and directions", "GRU, layers and directions", "RNNCelltanh"])
+@pytest.mark.parametrize(
+    "name", ["LSTM, layers and directions", "LSTM, sequences of a sample", "GRU, layers and directions", "RNNCelltanh"]
+)
 @pytest.mark.parametrize("activations", ["int8", "int16"])
 def test_it_is_the_same_in_plain_c(name: str, activations: Any) -> None:
     graph = integer_graph(_calibrated(name, qtorch.QuantizationConfig(activations=activations))[1])

@@ -6,6 +6,7 @@ Every tensor keeps PyTorch's axis order; an op whose kernel wants channels last 
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -88,6 +89,8 @@ class _Lowering:
         }
         if op.row.channels_last:
             inputs = {role: self._channels_last(source) for role, source in inputs.items()}
+        elif 0 < op.row.merged_axes < rank:
+            inputs = {role: self._merged(source, op.row.merged_axes) for role, source in inputs.items()}
         inputs |= self._float_constants(name, op, rank) if in_float else self._constants(name, op, rank)
         ordered = tuple(inputs[role] for role in op.row.input_roles(len(inputs)) if role in inputs)
         value: Any = node.meta.get("value")
@@ -107,6 +110,11 @@ class _Lowering:
             self._channels_last_node(op, ordered, name, shapes[0], qparams)
         elif dict(op.row.kept(op.attrs)) != op.attrs:
             self._dropping_axes(op, ordered, name, shapes[0], qparams)
+        elif 0 < op.row.merged_axes < rank:
+            merged = f"{name}.merged"
+            self.values[merged] = Value(_merged(shapes[0], op.row.merged_axes), qparams)
+            self.nodes.append(Node(op.row.name, dict(op.attrs if in_float else op.integer_attrs), ordered, (merged,)))
+            self._reshape(merged, name, shapes[0])
         else:
             for each, shape in zip(names, shapes, strict=True):
                 self.values[each] = Value(shape, qparams)
@@ -182,6 +190,13 @@ class _Lowering:
         self._transpose(source, name, _TO_CHANNELS_LAST)
         return name
 
+    def _merged(self, source: str, axes: int) -> str:
+        """``source`` with its rows in front, in a tensor of so many axes; made once for all who want it."""
+        name = f"{source}.to_rows"
+        if name not in self.values:
+            self._reshape(source, name, _merged(self.values[source].shape, axes))
+        return name
+
     def _transpose(self, source: str, name: str, perm: tuple[int, ...]) -> None:
         value = self.values[source]
         self.values[name] = Value(tuple(value.shape[axis] for axis in perm), value.qparams)
@@ -229,6 +244,11 @@ class _Lowering:
 
 def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1, *shape[1:])
+
+
+def _merged(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
+    """Of so many axes, the first of which has those that are more."""
+    return (math.prod(shape[: len(shape) - axes + 1]), *shape[len(shape) - axes + 1 :])
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ layers make of positions: the batch's size is all of the input that is in them.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -65,7 +66,8 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
                 of_one = _copied(node, one, sized, copies)
             else:
                 of_one = emit_buffer(traced.graph, f"{node.name}_of_one_sample", one[node], like=node)
-        _repeat(traced, node, of_one)
+        values = one[node]
+        _repeat(traced, node, of_one, len(values) > 1 and close(values, values[:1].expand_as(values)))
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
     traced.recompile()
@@ -195,8 +197,8 @@ def _copied(node: fx.Node, one: Mapping[fx.Node, Any], sized: set[fx.Node], copi
     return copies[node]
 
 
-def _repeat(traced: fx.GraphModule, node: fx.Node, one: fx.Node) -> None:
-    """Let what read ``node`` read one sample, repeated."""
+def _repeat(traced: fx.GraphModule, node: fx.Node, one: fx.Node, rows_alike: bool) -> None:
+    """Let what read ``node`` read one sample, repeated; of one that has rows in front which are all the same, a row."""
     graph = traced.graph
     size = next(each for each in graph.nodes if _is_size(each) and has_batch((each.meta["val"],)))
     readers = set(node.users)
@@ -204,6 +206,10 @@ def _repeat(traced: fx.GraphModule, node: fx.Node, one: fx.Node) -> None:
     with graph.inserting_before(node):
         if is_plain(_shape(node)):
             whole = emit(graph, aten.expand.default, (one, [size, *shape[1:]]), like=node)
+        elif rows_alike:
+            row = emit(graph, aten.slice.Tensor, (one, 0, 0, 1), like=node)
+            count = emit(graph, operator.mul, (size, shape[0]), like=node)
+            whole = emit(graph, aten.expand.default, (row, [count, *shape[1:]]), like=node)
         else:
             sample = emit(graph, aten.unsqueeze.default, (one, 0), like=node)
             whole = emit(graph, aten.expand.default, (sample, [size, *shape]), like=node)

@@ -54,7 +54,8 @@ def sequence_lstm(
 ) -> Tensor:  # fmt: skip
     """The hidden states ``[N, T, H]`` of one layer in one direction, from zeros; one op on the device.
 
-    Of the input ``[N, T, I]``, weights ``[H, I]`` and ``[H, H]`` for each gate, and biases ``[H]``.
+    Of the input ``[N, T, I]``, weights ``[H, I]`` and ``[H, H]`` for each gate, and biases ``[H]``. More axes in
+    front of the steps are sequences of a sample.
     """
     tensors = (
         input, weight_ii, weight_if, weight_ig, weight_io, weight_hi, weight_hf, weight_hg, weight_ho,
@@ -68,11 +69,12 @@ def sequence_lstm(
 
 
 def lstm_of_floats(x: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Hidden states and cell states of all steps, both ``[N, T, H]``, of tensors by role."""
+    """Hidden states and cell states of all steps, ``[..., T, H]``, of tensors by role, the input ``[..., T, I]``."""
     weight, state_weight, bias = (
         torch.cat([x[role] for role in roles]) for roles in (INPUT_WEIGHTS, STATE_WEIGHTS, BIASES)
     )
-    of_inputs = F.linear(x["input"], weight, bias)
+    several = x["input"].shape[:-2]
+    of_inputs = F.linear(x["input"].flatten(0, -3), weight, bias)
     hidden = of_inputs.new_zeros((len(of_inputs), state_weight.shape[1]))
     cell, hiddens, cells = hidden, [], []
     for step in range(of_inputs.shape[1]):
@@ -82,7 +84,7 @@ def lstm_of_floats(x: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         hidden = torch.sigmoid(shown) * torch.tanh(cell)
         hiddens.append(hidden)
         cells.append(cell)
-    return torch.stack(hiddens, 1), torch.stack(cells, 1)
+    return torch.stack(hiddens, 1).unflatten(0, several), torch.stack(cells, 1).unflatten(0, several)
 
 
 def gate_multiplier(source: Tensor, weight: Tensor, rounding: Rounding = Rounding.DOUBLE) -> Multiplier:
@@ -113,14 +115,14 @@ def cell_limits(clip: float, exponent: int) -> tuple[int, int]:
 def lstm_codes(
     codes: Mapping[str, Tensor], grids: Mapping[str, Grid], exponent: int, rounding: Rounding, clip: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """int64 codes of the hidden states and of the cell states, both ``[N, T, H]``.
+    """int64 codes of the hidden states and of the cell states, both ``[..., T, H]``.
 
     Each gate is the sum, held to int16, of two requantized sums of products, the first with the bias: int32 sums of
     int8 codes, 48 bits of int16 codes. Each product of two gates, or of a gate and the cell state, is requantized and
     held, and so is the sum of two. States start with zeros where they are not among the codes.
 
     Args:
-        codes: int64 by role, input ``[N, T, I]``; states, ``"hidden"`` and ``"cell"``, ``[N, H]`` or ``[N * H]``.
+        codes: int64 by role, input ``[..., T, I]``; states, ``"hidden"`` and ``"cell"``, ``[N, H]`` or ``[N * H]``.
         grids: by role, with the output's.
         exponent: of the cell state's scale.
         rounding: of int8 activations.
@@ -135,9 +137,10 @@ def lstm_codes(
     kept_of_cell = quantize_multiplier(torch.tensor(2.0**-15, dtype=torch.float64))
     to_hidden = output_multiplier(output.scale)
     factor, half, shift = table_factor(exponent)
+    several = codes["input"].shape[:-2]
     of_inputs = {
         gate: _sums(
-            codes["input"],
+            codes["input"].flatten(0, -3),
             source,
             codes[weight],
             codes[bias],
@@ -166,7 +169,7 @@ def lstm_codes(
         hidden = (requantize(bounded * shown, to_hidden) + output.zero_point).clamp(*CODE_RANGE[output.dtype])
         hiddens.append(hidden)
         cells.append(cell)
-    return torch.stack(hiddens, 1), torch.stack(cells, 1)
+    return torch.stack(hiddens, 1).unflatten(0, several), torch.stack(cells, 1).unflatten(0, several)
 
 
 def _joined(multipliers: Sequence[Multiplier], width: int) -> Multiplier:

@@ -34,7 +34,7 @@ from qtorch.row.states import FileState, GateSums, ObservedState, States
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
-    """Input ``[N, T, I]``, output ``[N, T, H]``."""
+    """Input ``[N, T, I]``, output ``[N, T, H]``; in PyTorch with axes of a sample's sequences in front of ``T``."""
     return lstm_of_floats(x)[0]
 
 
@@ -201,6 +201,7 @@ ROW = Row(
         ),
     ),
     forward=forward,
+    merged_axes=3,
     constraints={
         "input": Free(("int8", "int16")),
         **dict.fromkeys((*INPUT_WEIGHTS, *STATE_WEIGHTS), SymmetricWeight(axis=0, per_tensor=("int8",))),

@@ -16,9 +16,9 @@ __all__ = ["WITHOUT_ROW"]
 
 _RECURRENT = (
     "give nn.LSTM, nn.GRU and nn.RNN samples first, by batch_first=True or x.permute(1, 0, 2), a fixed number of "
-    "steps, at most 64 unless it is an LSTM without proj_size that begins with zeros; begin with zeros, or with "
-    "h.unsqueeze(0); of an LSTM of more steps, do not read c_n. Anything else write as a loop of nn.LSTMCell, "
-    "nn.GRUCell or nn.RNNCell: docs/bring_your_network.md, 'A recurrent layer'"
+    "steps, at most 64 (192 of an nn.RNN) unless it is an LSTM without proj_size that begins with zeros; begin with "
+    "zeros, or with h.unsqueeze(0); of an LSTM of more steps, do not read c_n. Anything else write as a loop of "
+    "nn.LSTMCell, nn.GRUCell or nn.RNNCell: docs/bring_your_network.md, 'A recurrent layer'"
 )
 _START = (
     "begin with zeros of the batch's size, torch.zeros(x.shape[0], n) in float32 with an input x of two axes or more, "

@@ -230,6 +230,8 @@ class Row:
         channels_last: the kernel wants ``[N, H, W, C]`` where PyTorch has ``[N, C, H, W]``; one-dimensional forms
             ``[N, C, L]`` are then computed as ``[N, 1, L, C]``.
         most_axes: how many axes a tensor may have, the batch's among them; more abort or refuse in TFLM's kernels.
+        merged_axes: how many axes its kernel takes, of an op that computes every row by itself: those of a tensor that
+            has more are merged with the batch in a file, from the front; 0 of an op that takes what comes.
         weight_order: by role, PyTorch's axes in the order in which the device stores a constant.
         transposed: attributes of the same op on tensors whose axis ``i`` is stored as axis ``axes[i]`` of ``rank``
             (axes not named have size 1), or ``None`` where the kernel has no such form. What it returns acts on all
@@ -293,6 +295,7 @@ class Row:
     selects: bool = False
     channels_last: bool = False
     most_axes: int = 5
+    merged_axes: int = 0
     weight_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     transposed: Callable[[Attrs, tuple[int, ...], int], Attrs | None] = lambda attrs, axes, rank: None
     by_table: bool = False

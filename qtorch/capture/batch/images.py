@@ -56,8 +56,8 @@ def channel_by_channel(call: MovedCall, called: Callable[[fx.Node, tuple[int, ..
 
 
 @rule(
-    "batch_norm", "channel_shuffle", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "group_norm",
-    "instance_norm", "pixel_shuffle", "pixel_unshuffle", "prelu",
+    "batch_norm", "channel_shuffle", "col2im", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d",
+    "group_norm", "im2col", "instance_norm", "pixel_shuffle", "pixel_unshuffle", "prelu",
 )  # fmt: skip
 def _by_parts(call: MovedCall) -> Result:
     return one_by_one(call, lambda part: call.replaced({call.node.all_input_nodes[0]: part}))

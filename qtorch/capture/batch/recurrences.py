@@ -1,7 +1,7 @@
 """Recurrent layers of sequences that begin with time, as of such that begin with the batch; their states likewise.
 
-A layer that is told so gets its sequence with the batch in front. First and last states are ``[layers, B, H]`` for it,
-whatever it is told: they are turned where they go in and come out.
+A layer that is told so gets its sequence with the batch in front, behind it the sequences that a sample has. First
+and last states are ``[layers, B, H]`` for it, whatever it is told: they are turned where they go in and come out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ aten = torch.ops.aten
 #: What makes first states of nothing, or of what has the batch in front: they stay.
 _MADE = frozenset({"expand", "full", "new_full", "new_zeros", "stack", "unsqueeze", "zeros", "zeros_like"})
 
-#: Of all sequences together that a sample has: a layer without an op of its own makes calls for every step.
+#: Of all sequences together that a sample has, which are computed one by one: the layer makes calls for every step.
 _MOST_STEPS = 512
 
 _SWAPPED = [1, 0, 2]
@@ -33,6 +33,10 @@ def _recurrent(call: MovedCall) -> Result:
     batch_first = call.arguments.get("batch_first")
     if x is None or batch_first is None or x.layout.rank != 3 or x.layout.axis != (0 if batch_first else 1):
         return None
+    hx = call.arguments["hx"]
+    states = hx if isinstance(hx, list | tuple) else [hx]
+    if x.layout.merged and all(isinstance(each, fx.Node) and is_zeros(each) for each in states):
+        return _together(call, x, batch_first)
     rows, place = x.layout.outer * x.layout.inner, x.layout.place(x.layout.axis)
     if not x.layout.merged:
         results = [_called(call, x.node, 0)]
@@ -56,6 +60,26 @@ def _recurrent(call: MovedCall) -> Result:
             for end, shape in zip(ends, call.shapes[1:], strict=True)
         ),
     ]
+
+
+def _together(call: MovedCall, x: Held, batch_first: bool) -> Result:
+    """What the layer makes of all sequences of each sample ``[B, R, T, C]``, from zeros."""
+    order = [0, 1, 2, 3] if batch_first else [0, 2, 1, 3]
+    given = x.node if batch_first else call.emit(aten.permute.default, x.node, order)
+    value: torch.Tensor = given.meta["val"]
+    sizes, (states, *lasts) = value.shape, call.shapes
+    node = call.again_as(
+        {"input": given, "batch_first": True},
+        [
+            value.new_empty((*sizes[:3], states[2])),
+            *(value.new_empty((last[0], *sizes[:2], last[2])) for last in lasts),
+        ],
+    )
+    sequence, *ends = [call.emit(operator.getitem, node, at) for at in range(len(call.shapes))]
+    sequence = sequence if batch_first else call.emit(aten.permute.default, sequence, order)
+    layouts = [x.layout.with_sizes(states), *(x.layout.with_sizes(last, 1) for last in lasts)]
+    nodes = [sequence, *(call.emit(aten.permute.default, end, [1, 0, 2, 3]) for end in ends)]
+    return [Held(each, layout) for each, layout in zip(nodes, layouts, strict=True)]
 
 
 def _called(call: MovedCall, x: fx.Node, row: int) -> list[fx.Node] | None:

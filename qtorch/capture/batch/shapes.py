@@ -83,13 +83,20 @@ def _repeated_constant(call: MovedCall, constant: Any, repeats: list[int]) -> Re
     if not all(isinstance(size, int) for size in sizes) or count % sizes[axis]:
         return None
     repeats[axis] = count // sizes[axis]
-    layout = layout_of(call.shape, axis, 1, count)
+    layout = layout_of(call.shape, axis, *_apart(call, count) if sizes[axis] == 1 else (1, count))
     x = constant
     if any(n > 1 for n in repeats):
         x = call.emit(aten.repeat.default, x, repeats)
         sizes = [size * n for size, n in zip(sizes, repeats, strict=True)]
     x = call.emit(aten.reshape.default, x, [1, *(n for i, n in enumerate(sizes) if i != axis or layout.merged)])
     return Held(call.emit(aten.expand.default, x, [call.batch(), *layout.held]), layout)
+
+
+def _apart(call: MovedCall, count: int) -> tuple[int, int]:
+    """How often the batch is repeated, and how many places of a sample are beside each other, of a tensor that is the
+    same for all ``count`` of a sample: as in the last tensor that has so many."""
+    found = (held.layout for held in reversed([*call.known.values()]) if held.layout.outer * held.layout.inner == count)
+    return next(((layout.outer, layout.inner) for layout in found), (1, count))
 
 
 @rule("repeat_interleave")
@@ -109,7 +116,7 @@ def _made(call: MovedCall) -> Result:
     found = batch_of(call.shape)
     if found is None:
         return None
-    layout = layout_of(call.shape, found[0], 1, found[1])
+    layout = layout_of(call.shape, found[0], *_apart(call, found[1]))
     return Held(call.again({"size": [call.batch(), *layout.held]}), layout)
 
 
@@ -118,7 +125,7 @@ def _made_like(call: MovedCall) -> Result:
     found, x = batch_of(call.shape), call.held(call.node.args[0])
     if found is None:
         return None
-    layout = layout_of(call.shape, found[0], 1, found[1])
+    layout = layout_of(call.shape, found[0], *_apart(call, found[1]))
     changes = {"size": [call.batch(), *layout.held]}
     return Held(call.again(changes | ({} if x is None else {"self": x.node})), layout)
 

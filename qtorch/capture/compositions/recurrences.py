@@ -26,8 +26,8 @@ from qtorch.families.long_short_term_memory import sequence_lstm
 
 aten = torch.ops.aten
 
-#: The most steps that are written out; each is a dozen ops.
-_MOST_STEPS = 64
+#: The most steps that are written out: of an LSTM or a GRU each is a dozen ops, of an RNN four.
+_MOST_STEPS, _MOST_SIMPLE_STEPS = 64, 192
 
 
 @decomposes("lstm")
@@ -96,14 +96,14 @@ def _one_step(layer: RecurrentLayer, x: Any, states: Sequence[Any], *given: Any)
 def _lstm_op(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
     """As one op; backward that of the reversed steps."""
     of_input, of_state, *biases = parameters
-    whole = aten.flip.default(x.whole(), [1]) if backward else x.whole()
+    whole = aten.flip.default(x.whole(), [x.axis]) if backward else x.whole()
     size = shape_of(of_state)[1]
     if shape_of(of_state)[0] != 4 * size:
         return None
     gates = (_quarters(of_input), _quarters(of_state), _quarters(_zeros(of_input) if not biases else _sum(biases)))
     y = whole.tracer.create_proxy("call_function", sequence_lstm, (whole, *gates[0], *gates[1], *gates[2]), {})
-    last = aten.select.int(y, 1, -1)
-    return Made(Sequential(aten.flip.default(y, [1]) if backward else y), (last, None))
+    last = aten.select.int(y, x.axis, -1)
+    return Made(Sequential(aten.flip.default(y, [x.axis]) if backward else y), (last, None))
 
 
 def _lstm_projected(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
@@ -125,12 +125,12 @@ def _lstm_steps(
         gates = of_inputs.at(step)
         if hidden is not None:
             gates = aten.add.Tensor(gates, aten.linear.default(hidden, of_state))
-        opening = aten.sigmoid.default(sliced(gates, 1, 0, 2 * size))
-        candidate = aten.tanh.default(sliced(gates, 1, 2 * size, 3 * size))
-        shown = aten.sigmoid.default(sliced(gates, 1, 3 * size, 4 * size))
-        added = aten.mul.Tensor(sliced(opening, 1, 0, size), candidate)
+        opening = aten.sigmoid.default(_numbers(gates, 0, 2 * size))
+        candidate = aten.tanh.default(_numbers(gates, 2 * size, 3 * size))
+        shown = aten.sigmoid.default(_numbers(gates, 3 * size, 4 * size))
+        added = aten.mul.Tensor(_numbers(opening, 0, size), candidate)
         if cell is not None:
-            kept = aten.mul.Tensor(sliced(opening, 1, size, 2 * size), cell)
+            kept = aten.mul.Tensor(_numbers(opening, size, 2 * size), cell)
             cell = _on_one_grid(aten.add.Tensor(kept, added), of_state, "cell")
         else:
             cell = _on_one_grid(added, of_state, "cell")
@@ -161,8 +161,8 @@ def _gru_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...
             of_hidden = aten.linear.default(hidden, candidate[1], state_bias)
         opening = aten.sigmoid.default(opening)
         if of_hidden is not None:
-            fresh = aten.add.Tensor(fresh, aten.mul.Tensor(sliced(opening, 1, 0, size), of_hidden))
-        fresh, kept = aten.tanh.default(fresh), sliced(opening, 1, size, 2 * size)
+            fresh = aten.add.Tensor(fresh, aten.mul.Tensor(_numbers(opening, 0, size), of_hidden))
+        fresh, kept = aten.tanh.default(fresh), _numbers(opening, size, 2 * size)
         if hidden is None:
             hidden = aten.sub.Tensor(fresh, aten.mul.Tensor(kept, fresh))
         else:
@@ -174,7 +174,7 @@ def _gru_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...
 def _rnn_steps(function: Any) -> RecurrentLayer:
     def steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
         of_input, of_state, *biases = parameters
-        if len(x) > _MOST_STEPS:
+        if len(x) > _MOST_SIMPLE_STEPS:
             return None
         of_inputs = x.through(of_input, _sum(biases))
         (hidden,) = first
@@ -207,6 +207,11 @@ def _order(x: Sequential, backward: bool) -> Sequence[int]:
 
 def _in_order(hiddens: list[Any], backward: bool) -> Sequential:
     return Sequential(parts=hiddens[::-1] if backward else hiddens)
+
+
+def _numbers(x: Any, start: int, end: int) -> Any:
+    """From the last axis."""
+    return sliced(x, len(shape_of(x)) - 1, start, end)
 
 
 def _at(place: int, tensor: Any) -> tuple[Any, Any]:

@@ -1,7 +1,8 @@
 """Layers and directions of a recurrent layer put together, and what the network reads of their results.
 
-Sequences are ``[N, T, C]`` here, whatever the layer takes. Of the last states ``[layers, N, H]``, whose first axis is
-no batch, and of results with time first, single ones are handed to who picks them, so that nothing has to be moved.
+Sequences are ``[N, T, C]`` here, whatever a layer takes, or ``[N, R, T, C]``, where a sample has ``R`` of them. Of the
+last states ``[layers, N, H]``, or ``[layers, N, R, H]``, whose first axis is no batch, and of results with time first,
+single ones are handed to who picks them, so that nothing has to be moved.
 """
 
 from __future__ import annotations
@@ -26,22 +27,27 @@ _SWAPPED = [1, 0, 2]
 
 @dataclass
 class Sequential:
-    """Tensors ``[N, C]`` of consecutive steps, as one tensor ``[N, T, C]`` or one by one."""
+    """Tensors ``[N, C]``, or ``[N, R, C]``, of consecutive steps, as one tensor with an axis of steps or one by one."""
 
     tensor: Any = None
     parts: list[Any] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return int(shape_of(self.tensor)[1]) if self.tensor is not None else len(self.parts)
+        return int(shape_of(self.tensor)[-2]) if self.tensor is not None else len(self.parts)
+
+    @property
+    def axis(self) -> int:
+        """Of the steps in the tensor; of the numbers in each step."""
+        return len(shape_of(self.tensor)) - 2 if self.tensor is not None else len(shape_of(self.parts[0])) - 1
 
     def at(self, step: int) -> Any:
         """One step."""
-        return self.parts[step] if self.parts else aten.select.int(self.tensor, 1, step)
+        return self.parts[step] if self.parts else aten.select.int(self.tensor, self.axis, step)
 
     def whole(self) -> Any:
         """All as one tensor."""
         if self.tensor is None:
-            self.tensor = concatenated([aten.unsqueeze.default(each, 1) for each in self.parts], 1)
+            self.tensor = concatenated([aten.unsqueeze.default(each, self.axis) for each in self.parts], self.axis)
         return self.tensor
 
     def through(self, weight: Any, bias: Any) -> Sequential:
@@ -90,7 +96,7 @@ def layers(
     """What stands for the results of ``aten.lstm`` and its kind; None where it has no form.
 
     Args:
-        x: ``[N, T, I]``, or ``[T, N, I]`` unless ``batch_first``.
+        x: ``[N, T, I]``, or ``[T, N, I]`` unless ``batch_first``; ``[N, R, T, I]`` of several sequences of a sample.
         params: of all layers and directions.
         each: of them, of one layer in one direction.
         count: of layers.
@@ -101,11 +107,11 @@ def layers(
         dropout: share of a layer's results that the next one does not get in training.
     """
     origin, directions = writer_of(x).origin, 2 if bidirectional else 1
-    if len(shape_of(x)) != 3 or len(params) != each * count * directions:
+    if len(shape_of(x)) not in ((3, 4) if batch_first else (3,)) or len(params) != each * count * directions:
         # Without a batch.
         return None
     x = x if batch_first else _batch_first(x)
-    if isinstance(shape_of(x)[0], int) or not isinstance(shape_of(x)[1], int):
+    if isinstance(shape_of(x)[0], int) or not isinstance(shape_of(x)[-2], int):
         return None
     states, last = Sequential(x), list[tuple[Any, ...]]()
     for number in range(0, count * directions, directions):
@@ -124,13 +130,14 @@ def layers(
 
 
 class StepsDropout(nn.Dropout):
-    """Dropout of ``[N, T, C]`` that draws as a recurrent layer does between its layers: a step after the other."""
+    """Dropout of ``[N, T, C]``, or ``[N, R, T, C]``, that draws as a recurrent layer does between its layers: a step
+    after the other."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Of the same shape."""
         if not self.training:
             return input
-        return super().forward(input.transpose(0, 1).contiguous()).transpose(0, 1)
+        return super().forward(input.movedim(-2, 0).contiguous()).movedim(0, -2)
 
 
 def _dropped(states: Sequential, share: float) -> Sequential:
@@ -153,19 +160,25 @@ def _elements(origin: fx.Node, index: int) -> list[fx.Node]:
 
 
 def _swaps(node: fx.Node) -> bool:
-    """Whether a call swaps the first two of three axes."""
-    return _axes(node) == _SWAPPED
+    """Whether a call swaps the first two axes."""
+    return _axes(node) == _swapped(node)
 
 
 def _axes(node: fx.Node) -> list[int] | None:
-    """The order in which a call of one tensor of three axes, and numbers, puts them; None of one that moves none."""
+    """The order in which a call of one tensor, and numbers, puts its axes; None of one that moves none."""
     name, arguments = operator_name(node), cast(tuple[Any, ...], node.args[1:])
-    if name == "permute":
-        return [axis % 3 for axis in arguments[0]]
-    if name not in ("transpose", "swapaxes", "swapdims"):
+    if name not in ("permute", "transpose", "swapaxes", "swapdims"):
         return None
-    one, other = (axis % 3 for axis in arguments)
-    return [other if axis == one else one if axis == other else axis for axis in range(3)]
+    rank = len(_swapped(node))
+    if name == "permute":
+        return [axis % rank for axis in arguments[0]]
+    one, other = (axis % rank for axis in arguments)
+    return [other if axis == one else one if axis == other else axis for axis in range(rank)]
+
+
+def _swapped(node: fx.Node) -> list[int]:
+    """All axes of a call's result, the first two of them swapped."""
+    return [1, 0, *range(2, len(node.meta["val"].shape))]
 
 
 def _batch_first(x: Any) -> Any:
@@ -178,15 +191,17 @@ def _batch_first(x: Any) -> Any:
 def _beside(forward: Sequential, backward: Sequential) -> Sequential:
     if forward.parts and backward.parts:
         pairs = zip(forward.parts, backward.parts, strict=True)
-        return Sequential(parts=[aten.cat.default(list(pair), 1) for pair in pairs])
-    return Sequential(aten.cat.default([forward.whole(), backward.whole()], 2))
+        return Sequential(parts=[aten.cat.default(list(pair), forward.axis) for pair in pairs])
+    return Sequential(aten.cat.default([forward.whole(), backward.whole()], forward.axis + 1))
 
 
 def _picked(reader: fx.Node, axis: int) -> int | None:
-    """The place that a call picks along an axis of three, if that is what it does."""
-    if operator_name(reader) != "select" or reader.args[1] % 3 != axis or not isinstance(reader.args[2], int):  # type: ignore[operator]
+    """The place that a call picks along an axis, if that is what it does."""
+    if operator_name(reader) != "select":
         return None
-    return reader.args[2]
+    _, along, place = cast(tuple[Any, ...], reader.args)
+    rank = len(reader.meta["val"].shape) + 1
+    return place if along % rank == axis and isinstance(place, int) else None
 
 
 def _hand(reader: fx.Node, result: Any) -> None:
@@ -198,7 +213,7 @@ def _read_states(origin: fx.Node, states: Sequential, batch_first: bool) -> Any:
     """The hidden states as those read them that read no single step; None where nobody does."""
     for element in _elements(origin, 0):
         for reader in list(element.users):
-            step = _picked(reader, 1 if batch_first else 0)
+            step = _picked(reader, len(element.meta["val"].shape) - 2 if batch_first else 0)
             if step is not None:
                 _hand(reader, states.at(step % len(states)))
             elif not batch_first and (axes := _axes(reader)) is not None:
@@ -229,9 +244,12 @@ def _read_last(origin: fx.Node, index: int, parts: list[Any]) -> Any:
                 reader.graph.erase_node(reader)
     if not any(element.users for element in _elements(origin, index)):
         return None
-    return None if parts[0] is None else permuted(_together(parts), _SWAPPED)
+    if parts[0] is None:
+        return None
+    together = _together(parts)
+    return permuted(together, _swapped(together.node))
 
 
 def _together(parts: list[Any]) -> Any:
-    """``[N, layers, H]``."""
+    """``[N, layers, H]``, or ``[N, layers, R, H]``."""
     return concatenated([aten.unsqueeze.default(each, 1) for each in parts], 1)

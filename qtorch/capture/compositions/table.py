@@ -18,6 +18,7 @@ from torch import Tensor, fx
 from qtorch.capture.emitting import OF_THE_VALUE, emit_buffer, value_of_call
 from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference as _squared_difference
+from qtorch.families.long_short_term_memory import sequence_lstm
 
 __all__ = [
     "DECOMPOSITIONS",
@@ -93,6 +94,10 @@ class Writer(fx.proxy.GraphAppendingTracer):
         if node.op == "call_module":
             # Dropout, which is captured as a module.
             return node.all_input_nodes[0].meta["val"]
+        if node.target is sequence_lstm:
+            # Whose steps, one by one, take seconds without data.
+            x, weight = (node.all_input_nodes[at].meta["val"] for at in (0, 5))
+            return x.new_empty((*x.shape[:-1], weight.shape[1]))
         known = _operand_like_the_result(node)
         if known is not None:
             return known
