@@ -54,6 +54,7 @@ class QuantizedOp(nn.Module):
         output: the quantizer of the result, where it is another tensor's too; one of its own if ``None``.
         norm: a batch norm to fold; it is registered where it stands in the network, not here.
         front: a normalization of the input to fold; likewise.
+        dropout: of what the op computes, before its batch norm.
 
     Attributes:
         constants: see :class:`qtorch.network.layer_constants.LayerConstants`. Their tensors are parameters and buffers
@@ -74,6 +75,7 @@ class QuantizedOp(nn.Module):
         output: Quantizer | None = None,
         norm: BatchNorm | None = None,
         front: FoldedNormalization | None = None,
+        dropout: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.row, self.config = row, config or LayerConfig()
@@ -105,6 +107,7 @@ class QuantizedOp(nn.Module):
         for state in row.states.observed if row.states is not None else ():
             self.states[state.name] = StateQuantizer(state, self.config)
             self.add_module(f"{state.name}_quantizer", self.states[state.name])
+        self.dropout = dropout
         self.rounds_output, self.takes_reals = True, frozenset[str]()
         self._mode, self._norm_frozen = Mode.FLOAT, False
         flat = row.name == "fully_connected" and not attrs["keep_num_dims"]

@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn import functional as F
 
@@ -57,6 +57,8 @@ class Layer(Protocol):
     rounds_output: bool
     takes_reals: frozenset[str]
     training: bool
+    #: Between the op and its batch norm.
+    dropout: nn.Module | None
     #: Quantizers of states with a grid of their own, by name.
     states: dict[str, StateQuantizer]
     #: See :class:`qtorch.network.sum_constants.SumLayer`.
@@ -98,7 +100,8 @@ def route_of(layer: Layer, mode: Mode) -> Route:
     if layer.row.selects or layer.output.of_indices:
         return selecting_route
     if layer.constants.weight_grid is not None:
-        return sums_route if layer.norm is None or layer.norm_frozen else normalizing_route
+        constant = layer.norm is None or (layer.norm_frozen and layer.dropout is None)
+        return sums_route if constant else normalizing_route
     if _is_plain(layer) and layer.row.by_table and layer.sources["input"].learned == "measured":
         return looked_up_route
     return stepwise_route if _is_plain(layer) and layer.row.in_steps is not None else twice_route
@@ -136,7 +139,7 @@ def float_route(layer: Layer, *inputs: Tensor) -> Any:
 def skipped_route(layer: Layer, *inputs: Tensor) -> Any:
     """What a layer that is left in float32 computes, in steps where an integer layer reads it."""
     tensors = _reals(layer, inputs)
-    if _normalizes_by_batch(layer):
+    if _normalizes_by_batch(layer) or _drops(layer):
         y = _normalized(layer, tensors, layer.constants.unfolded())
     elif layer.row.selects:
         y = float_op(layer, layer.attrs, {**tensors, **layer.constants.folded()})
@@ -153,8 +156,10 @@ def selecting_route(layer: Layer, *inputs: Tensor) -> Any:
 
 
 def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
-    """A batch norm that normalizes by the batch, while it is in training: no device's integers, but on its grids."""
-    if not _normalizes_by_batch(layer):
+    """A batch norm by itself, while it is in training and normalizes by the batch, or while dropout in front of it is:
+    no device's integers, but on its grids."""
+    by_batch = _normalizes_by_batch(layer)
+    if not by_batch and not _drops(layer):
         return sums_route(layer, *inputs)
     _require_numbers(layer)
     (x,) = inputs
@@ -164,6 +169,9 @@ def normalizing_route(layer: Layer, *inputs: Tensor) -> Any:
     y = float_op(layer, layer.bare_attrs, {**layer.constants.unfolded(), "input": x, "weight": weight})
     assert layer.norm is not None
     norm, output, activation = layer.norm, layer.output, layer.attrs["activation"]
+    y = y if layer.dropout is None else layer.dropout(y)
+    if not by_batch:
+        return output.steps_of_normalized(_by_running_statistics(norm, y), activation)
     if norm.weight is None or norm.bias is None or output.follows or y.numel() < _MANY:
         return output.steps_of_normalized(norm(y), activation)
     return output.rounded(normalized_in_steps(norm, y, output.scale), activation, overwrite=True)
@@ -305,17 +313,23 @@ def _normalizes_by_batch(layer: Layer) -> bool:
     return True
 
 
+def _drops(layer: Layer) -> bool:
+    return layer.dropout is not None and layer.dropout.training
+
+
 def _normalized(layer: Layer, tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> Any:
     """The float op with its batch norm beside it, which then normalizes by the batch in training."""
     norm = layer.norm
     if norm is None:
         return float_op(layer, layer.attrs, {**tensors, **constants})
     y = float_op(layer, layer.bare_attrs, {**tensors, **constants})
-    if layer.norm_frozen:
-        y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    else:
-        y = norm(y)
+    y = y if layer.dropout is None else layer.dropout(y)
+    y = _by_running_statistics(norm, y) if layer.norm_frozen else norm(y)
     return activate(layer.attrs["activation"], y)
+
+
+def _by_running_statistics(norm: BatchNorm, y: Tensor) -> Tensor:
+    return F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
 def _reals(layer: Layer, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:

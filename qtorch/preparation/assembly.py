@@ -33,6 +33,7 @@ class Plan:
     name: str
     config: LayerConfig
     norm: BatchNorm | None = None
+    dropout: nn.Module | None = None
     front: FoldedNormalization | None = None
     narrow: str = ""
 
@@ -104,6 +105,7 @@ class Assembly:
             output,
             plan.norm,
             plan.front,
+            plan.dropout,
         )
         if owned:
             op.quantizer = output

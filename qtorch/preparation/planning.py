@@ -20,7 +20,7 @@ from qtorch.preparation.forward_folding import fold_forwards, one_pixel
 from qtorch.preparation.layer_settings import LayerSettings
 from qtorch.preparation.matching import MatchedCall, find_row, refusal
 from qtorch.preparation.network_interface import require_outputs
-from qtorch.preparation.transparency import is_silent
+from qtorch.preparation.transparency import is_silent, multiplies_in_training
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row
 
@@ -124,11 +124,16 @@ class Planning:
                 got="track_running_stats=False",
                 remedy="let it track them: the device has no batch to measure",
             )
-        producer = node.args[0]
+        producer, dropping = node.args[0], None
+        if isinstance(producer, fx.Node) and len(producer.users) == 1 and multiplies_in_training(self.traced, producer):
+            dropping, producer = producer, producer.args[0]
         plan = self.plans.get(producer) if isinstance(producer, fx.Node) else None
         if plan is not None and isinstance(producer, fx.Node) and self._takes_norm(plan, producer):
             plan.norm = norm
             self._merge(node, producer)
+            if dropping is not None:
+                plan.dropout = self.traced.get_submodule(str(dropping.target))
+                self._merge(dropping, producer)
             return
         scaling = one_pixel(node, torch.ones(norm.num_features))
         name = self.names.fresh(f"{node.name}_op")
