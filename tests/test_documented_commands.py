@@ -307,7 +307,7 @@ class Called(nn.Module):
 
 _REFUSED = {
     "argsort": (Called(lambda net, x: x.argsort(1)), (1, 4)),
-    "topk": (Called(lambda net, x: x.topk(2, 1)[0]), (1, 4)),
+    "topk": (Called(lambda net, x: x.topk(2, 1)[1].float()), (1, 4)),
 }
 _COMPOSED = {
     "LayerNorm": (nn.LayerNorm(4), (1, 3, 4)),

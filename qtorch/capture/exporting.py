@@ -5,7 +5,6 @@ Its code runs as it is on tensors without values, whose sizes are numbers, but f
 
 from __future__ import annotations
 
-import builtins
 import logging
 import threading
 import warnings
@@ -22,6 +21,7 @@ from qtorch.capture.asked_numbers import MOST_NUMBERS
 from qtorch.capture.attention_layers import batch_in_front, hints_taken
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
+from qtorch.capture.open_sizes import lengths_as_sizes, sizes_as_they_are
 from qtorch.capture.reference import copied
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
@@ -125,7 +125,7 @@ def export_network(
     exported = _exported(net, form, examples, kept, opaque)
     if exported.fixed_batch:
         # Not at once: whatever asks for any length would take longer.
-        with suppress(Exception), _EXPORTING, _lengths_as_sizes():
+        with suppress(Exception), _EXPORTING, lengths_as_sizes(), sizes_as_they_are(net):
             return _exported(net, form, examples, kept, opaque)
     return exported
 
@@ -317,26 +317,6 @@ def _functions_with_gradients(exported: Exported) -> Iterator[None]:
         yield
     finally:
         torch.autograd.Function.apply = plain  # type: ignore[method-assign]
-
-
-@contextmanager
-def _lengths_as_sizes() -> Iterator[None]:
-    """A block in which ``len(x)`` of a tensor is its first size, which may be the batch's, as ``x.shape[0]`` is.
-
-    Python's own makes a number of whatever a length is.
-    """
-    plain, thread = builtins.len, threading.get_ident()
-
-    def length(x: Any, /) -> Any:
-        if isinstance(x, Tensor) and x.dim() and threading.get_ident() == thread:
-            return x.shape[0]
-        return plain(x)
-
-    builtins.len = length
-    try:
-        yield
-    finally:
-        builtins.len = plain
 
 
 class _NoContext:

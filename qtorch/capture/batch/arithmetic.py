@@ -52,7 +52,7 @@ def _copy(call: MovedCall) -> Result:
 
 @rule(
     "_log_softmax", "_softmax", "cumprod", "cumsum", "flip", "glu", "log_softmax", "logcumsumexp", "roll", "softmax",
-    "softmin", "sort",
+    "softmin", "sort", "topk",
 )  # fmt: skip
 def along_others(call: MovedCall) -> Result:
     """What is computed along axes that stay, none of them the batch's."""
@@ -65,8 +65,8 @@ def along_others(call: MovedCall) -> Result:
 
 
 @rule(
-    "all", "amax", "amin", "any", "argmax", "argmin", "linalg_vector_norm", "logsumexp", "max", "mean", "min",
-    "nansum", "norm", "prod", "std", "sum", "var", "std_mean", "var_mean",
+    "all", "amax", "amin", "any", "argmax", "argmin", "kthvalue", "linalg_vector_norm", "logsumexp", "max", "mean",
+    "median", "min", "nansum", "norm", "prod", "std", "sum", "var", "std_mean", "var_mean",
 )  # fmt: skip
 def _reduction(call: MovedCall) -> Result:
     x = call.source

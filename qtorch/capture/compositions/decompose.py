@@ -27,6 +27,7 @@ from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
     recurrences,
     reductions,
     resizings,
+    sorted_values,
     volumes,
     windows,
 )

@@ -1,0 +1,86 @@
+"""Values in order along an axis: ``topk``, ``sort``, ``median`` and ``kthvalue``, as maxima and minima of halves.
+
+A bitonic network sorts rows of ``2 ** m`` in ``m (m + 1) / 2`` steps, each of which compares all pairs, and keeps
+the smaller number of each in one half and the larger in the other. No number is rounded. Where the values stood is not
+known of any: that is left to calls that take one alone.
+Source: Batcher 1968, "Sorting networks and their applications".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from qtorch.capture.compositions.table import concatenated, decomposes, reshaped, shape_of, sliced
+
+aten = torch.ops.aten
+
+#: The longest axis that is sorted: 36 steps of some eight ops.
+_MOST = 256
+
+
+def _in_order(x: Any, dim: int, descending: bool) -> Any:
+    """``x`` with the numbers along an axis in order; None where that is the batch's, or longer than can be sorted."""
+    shape = shape_of(x)
+    axis = dim % len(shape)
+    count = shape[axis]
+    if not axis or not all(isinstance(size, int) for size in shape[1:]) or not 1 <= count <= _MOST:
+        return None
+    width, first = 1 << (count - 1).bit_length(), (aten.maximum.default if descending else aten.minimum.default)
+    last = aten.minimum.default if descending else aten.maximum.default
+    if width > count:
+        # What goes behind all others.
+        filling = (aten.amin if descending else aten.amax).default(x, [axis], True)
+        x = concatenated([x, *[filling] * (width - count)], axis)
+    before, behind = math.prod(shape[1:axis]) * width, math.prod(shape[axis + 1 :])
+    for step in range(1, width.bit_length()):
+        for pair in range(step, 0, -1):
+            half = 2 ** (pair - 1)
+            halves = reshaped(x, (shape[0], before // (2 * half), 2, half * behind))
+            one, other = (aten.select.int(halves, 2, place) for place in (0, 1))
+            turns = pair == step and half > 1
+            other = _turned(other, half) if turns else other
+            low, high = first(one, other), last(one, other)
+            x = aten.cat.default([low, _turned(high, half) if turns else high], 2)
+    return sliced(reshaped(x, (*shape[:axis], width, *shape[axis + 1 :])), axis, 0, count)
+
+
+def _turned(x: Any, count: int) -> Any:
+    """``[N, G, count * T]`` with the first ``T`` numbers of each group last."""
+    shape = shape_of(x)
+    groups = reshaped(x, (*shape[:2], count, shape[2] // count))
+    return reshaped(aten.flip.default(groups, [2]), shape)
+
+
+def _at(x: Any, dim: int, place: int, keepdim: bool) -> Any:
+    ordered = _in_order(x, dim, False)
+    if ordered is None:
+        return None
+    found = aten.select.int(ordered, dim % len(shape_of(x)), place)
+    return (aten.unsqueeze.default(found, dim % len(shape_of(x))) if keepdim else found), None
+
+
+@decomposes("topk")
+def _topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """Of several, in order."""
+    ordered = _in_order(input, dim, largest)
+    return None if ordered is None else (sliced(ordered, dim % len(shape_of(input)), 0, k), None)
+
+
+@decomposes("sort")
+def _sort(input: Any, dim: int = -1, descending: bool = False, stable: Any = None) -> Any:
+    ordered = _in_order(input, dim, descending)
+    return None if ordered is None else (ordered, None)
+
+
+@decomposes("kthvalue")
+def _kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    return _at(input, dim, k - 1, keepdim)
+
+
+@decomposes("median")
+def _median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The lower one of two."""
+    return None if dim is None else _at(input, dim, (shape_of(input)[dim] - 1) // 2, keepdim)
