@@ -291,3 +291,22 @@ def test_where_no_edition_of_the_package_computes_it_none_is_named() -> None:
     with pytest.raises(UnsupportedByEdition) as raised:
         exported(Product(), (6,), config=INT16, target="nano33ble", c=False)
     assert "install" not in str(raised.value)
+
+
+def test_an_arenas_header_says_where_no_arena_is_large_enough() -> None:
+    wide = {"config": INT16, "firmware": None, "onnx": False, "c": False}
+    said = {
+        tflm: next(
+            data.decode()
+            for name, data in exported(perceptron(), (6,), tflm=tflm, **wide).files.items()
+            if name.endswith("_arena.h")
+        )
+        for tflm in ("newest", "tflm-cmsis-nn")
+    }
+    branch = said["newest"].split("#elif defined(CMSIS_NN)")[1].split("#elif")[0]
+    words = " ".join(branch.replace("//", "").split())
+    assert "No arena is large enough in TFLite Micro's repository of 2026-08-20 with OPTIMIZED_KERNEL_DIR" in words
+    assert "(FULLY_CONNECTED): 16 scales" in words
+    assert "export.tflm tflm-cmsis-nn" in words
+    assert "No arena is large enough" not in said["tflm-cmsis-nn"]
+    assert "No arena is large enough" not in said["newest"].replace(branch, "")
