@@ -291,3 +291,43 @@ def test_where_no_edition_of_the_package_computes_it_none_is_named() -> None:
     with pytest.raises(UnsupportedByEdition) as raised:
         exported(Product(), (6,), config=INT16, target="nano33ble", c=False)
     assert "install" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "turned"), [("mps3_an547", True), ("grove_vision_ai_v2", True), ("mps2_an386", False)]
+)
+def test_rows_that_helium_leaves_a_column_of_are_turned_for_its_boards_in_reference_kernels_too(
+    target: str, turned: bool
+) -> None:
+    net = nn.Conv1d(4, 3, 5, stride=2)
+    plain = exported(net, (4, 74), c=False, onnx=False)
+    bundle = exported(net, (4, 74), target=target, c=False, onnx=False, firmware=None)
+    board = BOARDS[target]
+    assert edition(board.edition).library == "reference"
+    figures = bundle.metrics["tflm"]
+    assert [each["form"] for each in figures["rewritten"]] == ["time_on_height"] * turned
+    if turned:
+        assert "of the kernels that its build has a switch for" in figures["sentences"][1]
+        assert np.array_equal(outputs(plain.model, (1, 74, 4)), outputs(bundle.model, (1, 74, 4)))
+        assert not faults_in(bundle.model, edition("tflm-cmsis-nn"), board.cpu)
+    # Lint says of the plain file what there is in these kernels alone.
+    assert not faults_in(plain.model, edition(board.edition), board.cpu)
+
+
+def test_an_arenas_header_says_where_no_arena_is_large_enough() -> None:
+    wide = {"config": INT16, "firmware": None, "onnx": False, "c": False}
+    said = {
+        tflm: next(
+            data.decode()
+            for name, data in exported(perceptron(), (6,), tflm=tflm, **wide).files.items()
+            if name.endswith("_arena.h")
+        )
+        for tflm in ("newest", "tflm-cmsis-nn")
+    }
+    branch = said["newest"].split("#elif defined(CMSIS_NN)")[1].split("#elif")[0]
+    words = " ".join(branch.replace("//", "").split())
+    assert "No arena is large enough in TFLite Micro's repository of 2026-08-20 with OPTIMIZED_KERNEL_DIR" in words
+    assert "(FULLY_CONNECTED): 16 scales" in words
+    assert "export.tflm tflm-cmsis-nn" in words
+    assert "No arena is large enough" not in said["tflm-cmsis-nn"]
+    assert "No arena is large enough" not in said["newest"].replace(branch, "")

@@ -9,7 +9,12 @@ import pytest
 
 from export.faults.esp_nn import FAULTS
 from export.faults.fault import Operator
+from export.faults.found import operators
+from export.rows.samples import sample_graph
+from export.tflite.contents import read_contents
+from export.tflite.writer import write_tflite
 from qtorch.editions.edition import Edition
+from qtorch.ops import ROWS
 from tests.fault_operators import Case, T, conv, dense, depthwise, operator
 
 _FAULTS = {fault.name: fault for fault in FAULTS}
@@ -29,6 +34,11 @@ _NONE = conv((9, 9), (3, 3), (2, 2))
 
 def _behind(*names: str) -> Operator:
     return replace(_NONE, before=frozenset(names))
+
+
+def _with_constant(begins: int, elements: int = 8, dtype: str = "int8") -> Operator:
+    tensors = [T((1, elements), dtype), T((1, elements), dtype, constant=True)]
+    return replace(operator("ADD", tensors, tensors[0]), offsets={1: begins})
 
 
 CASES = [
@@ -152,6 +162,9 @@ CASES = [
         "0 above, 1 below",
         depthwise((40, 40), (1, 2), same=True),
     ),
+    Case("elementwise_s3_unaligned_constant", _with_constant(20), "8 codes at byte 20", _with_constant(32)),
+    Case("elementwise_s3_unaligned_constant", _with_constant(24, 9), "9 codes", _with_constant(24, 7)),
+    Case("elementwise_s3_unaligned_constant", _with_constant(24), "24", _with_constant(24, dtype="int16")),
     Case("fully_connected_per_channel", dense(16, 2, scales=2), "2 scales", dense(16, 2)),
     Case("softmax_scratch", _softmax(1, 2, 1, 10), "8 bytes for 40", _softmax(1, 10, 1, 10)),
     Case("fully_connected_s3_short_rows", dense(7), "rows of 7", dense(8)),
@@ -209,6 +222,15 @@ def test_operators_whose_shapes_nobody_knows_have_none() -> None:
     assert not [
         fault.name for fault in FAULTS for each in unknown if each.name in fault.operators and fault.holds(each)
     ]
+
+
+def test_where_constants_begin_is_read_in_the_file() -> None:
+    sample = next(each for each in ROWS["add"].samples() if each.label == "int8 constant first")
+    model = write_tflite(sample_graph(ROWS["add"], sample))
+    (read,) = operators(read_contents(model))
+    assert read.offsets
+    for position, held in read.constants.items():
+        assert model[read.offsets[position] :][: len(held)] == held
 
 
 def _edition(library_day: date | None, day: date = date(2026, 8, 1)) -> Edition:

@@ -158,6 +158,10 @@ _ESP = [
     Case("esp_nn", "fully_connected_s3_short_rows", lambda: nn.Linear(7, 4), (7,), "refused", _ONE_SCALE),
     Case("esp_nn", "fully_connected_s3_odd_vectors", lambda: nn.Linear(50, 4), (50,), "refused", _ONE_SCALE),
     Case("esp_nn", "fully_connected_s3_unaligned_rows", lambda: nn.Linear(12, 4), (2, 12), choices=_ONE_SCALE),
+    Case(
+        *("esp_nn", "elementwise_s3_unaligned_constant", lambda: _Applied(lambda x: x + torch.linspace(-1, 1, 16))),
+        *((16,), "never"),
+    ),
     Case("tflm_esp_nn", "fully_connected_per_channel", lambda: nn.Linear(16, 4), (16,)),
     Case("tflm_esp_nn", "fully_connected_per_channel", lambda: nn.Linear(16, 4), (16,), "never", _ONE_SCALE),
     Case("tflm_esp_nn", "fully_connected_int16_per_channel", lambda: nn.Linear(16, 4), (16,), choices=_WIDE),

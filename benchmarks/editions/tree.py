@@ -39,6 +39,18 @@ _FLAGS = (*_SECTIONS, "-O1", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE
 #: ESP-NN's portable C, of its optimized kind; the wrappers time themselves with a header of Espressif's.
 _LIBRARY_FLAGS = {"cmsis_nn": ("-DCMSIS_NN",), "esp_nn": ("-DESP_NN", "-DCONFIG_NN_OPTIMIZED")}
 _CLOCK = "#pragma once\nstatic inline long long esp_timer_get_time(void) { return 0; }\n"
+#: The second core of a Raspberry Pi's chip, which pico-tflmicro's CMSIS-NN starts with half of a product's rows: here
+#: its half is done when it is started. A source that has it is a C file of one thread.
+_SECOND_CORE = """#pragma once
+#include <stdint.h>
+static uint32_t second_core_says;
+static inline void multicore_reset_core1(void) {}
+static inline void multicore_launch_core1(void (*entry)(void)) { entry(); }
+static inline void multicore_fifo_push_blocking(uint32_t word) { second_core_says = word; }
+static inline uint32_t multicore_fifo_pop_blocking(void) { return second_core_says; }
+"""
+#: What libraries include of a board's or chip's maker, for a PC.
+_OF_MAKERS = {"esp_timer.h": _CLOCK, "pico/stdlib.h": "#pragma once\n", "pico/multicore.h": _SECOND_CORE}
 #: What nearly every source reads first, and takes longer to read than the rest to compile.
 _FIRST = "tensorflow/lite/schema/schema_generated.h"
 #: What a port says to its board by headers that no PC has; of each file the part before the suffix.
@@ -185,7 +197,9 @@ def built(tree: Tree) -> Path:
     """
     folder = FOLDER / "trees" / hashlib.sha256(f"{tree.root} {tree.kernels} {tree.library}".encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "esp_timer.h").write_text(_CLOCK)
+    for name, text in _OF_MAKERS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     header = (tree.base / "tensorflow/lite/micro/micro_mutable_op_resolver.h").read_text(encoding="utf-8")
     calls = "".join(f"  (void)resolver.{name}();\n" for name in registrations(header))
     (folder / "registered.inc").write_text(calls)

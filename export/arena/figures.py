@@ -28,6 +28,7 @@ class ArenaFigure:
         about: in words.
         arena_bytes: a multiple of 16.
         keeps_inputs: whether an inference leaves all inputs as they were, so that another one may follow at once.
+        refused: what of the file its kernels take no arena for, in words; empty if they take all of it.
     """
 
     library: str
@@ -35,6 +36,7 @@ class ArenaFigure:
     about: str
     arena_bytes: int
     keeps_inputs: bool = False
+    refused: str = ""
 
 
 def arena_figures(model: bytes, edition: Edition | None = None) -> tuple[ArenaFigure, ...]:

@@ -6,15 +6,18 @@ Which of them an export has and with what figures; how each is written is in :mo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from export.arena.figures import arena_figures
+from export.arena.figures import ArenaFigure, arena_figures
 from export.bundle.written_model import WrittenModel
 from export.device import headers
 from export.device.layer_checks import layer_checks, layer_checks_header
 from export.device.metadata_header import metadata_header
 from export.engines import TFLM
+from export.faults.avoided import in_a_line
+from export.faults.found import faults_in
 from export.graph.interpret import interpret_sequence
 from export.graph.ir import Graph
 from export.interface.network_layouts import network_interface
@@ -23,6 +26,7 @@ from export.tflite.contents import read_contents
 from export.tflite.variables import resource_variables
 from export.tflite.writer import tflite_cell
 from qtorch.editions.edition import Edition
+from qtorch.editions.known import EDITIONS
 from qtorch.features import Interface
 
 __all__ = ["TEST_VECTORS", "c_headers", "device_headers"]
@@ -62,7 +66,7 @@ def device_headers(
     }
     if arena_bytes:
         plan = files.file.plan.words if files.file.plan and files.file.plan.data else ""
-        figures = arena_figures(model, edition)
+        figures = _with_refusals(arena_figures(model, edition), model, edition)
         texts[f"{name}_arena.h"] = headers.arena(name, arena_bytes, 64, TFLM.version, figures, plan)
     floats = any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs))
     # What an operator gives in a run hangs on the runs before it, which such a header knows nothing of.
@@ -72,6 +76,28 @@ def device_headers(
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
     return texts
+
+
+def _with_refusals(figures: Sequence[ArenaFigure], model: bytes, edition: Edition) -> tuple[ArenaFigure, ...]:
+    """Figures, each with what the kernels of its library refuse of the file: then no arena is large enough.
+
+    A library is judged by the edition of the export, where that has it, or else by the newest edition here that has.
+    """
+    return tuple(replace(each, refused=_refused(each.library, model, edition)) for each in figures)
+
+
+def _refused(library: str, model: bytes, edition: Edition) -> str:
+    having = [each for each in EDITIONS.values() if each.library == library.lower()]
+    if not having or edition in having:
+        return ""
+    newest = max(having, key=lambda each: each.source)
+    met = [each for each in faults_in(model, newest, "host") if each.fault.effect == "refused"]
+    if not met:
+        return ""
+    return (
+        f"No arena is large enough in {newest.description}: {in_a_line(met)}. An export for it, with export.tflm "
+        f"{newest.name}, has another form of what is refused, where there is one."
+    )
 
 
 def c_headers(

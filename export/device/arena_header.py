@@ -107,7 +107,12 @@ def _chosen(macros: tuple[str, str], measured_bytes: int, measured: str, figures
     ]
     lines += [comment(measured), *_defined(macros, measured_bytes, reference.keeps_inputs)]
     for library, group in libraries.items():
-        lines += [f"#elif {_SAID[library]}", *_by_processor(macros, group, None)]
+        refused = next((each.refused for each in group if each.refused), "")
+        lines += [
+            f"#elif {_SAID[library]}",
+            *([comment(refused)] if refused else []),
+            *_by_processor(macros, group, None),
+        ]
     of_reference = [comment(f"{reference.about}."), *_defined(macros, reference.arena_bytes, reference.keeps_inputs)]
     lines += ["#elif defined(TFLM_REFERENCE_KERNELS)", *of_reference]
     for library, group in libraries.items():

@@ -19,6 +19,10 @@ __all__ = ["Avoided", "Form", "Rewritten", "avoided", "in_a_line", "newer_editio
 #: Operators of one fault that are numbered in a sentence, and kinds of fault that are told; of more, how many.
 _NUMBERED, _TOLD = 6, 4
 
+#: Forms that cost so little that kernels get them too which a switch of the same build would put in place of those that
+#: run: an M55's owner tries CMSIS-NN sooner or later.
+_BY_CAUTION = frozenset({"time_on_height"})
+
 #: Rewrites the nodes whose first outputs are named into something equivalent; others stay.
 Form = Callable[[Graph, frozenset[str]], Graph]
 
@@ -31,11 +35,13 @@ class Rewritten:
         layer: its first output.
         form: that it has now.
         finding: why.
+        by_caution: whether not the edition's kernels have the fault, but others that its build has a switch for.
     """
 
     layer: str
     form: str
     finding: Finding
+    by_caution: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The record for machines."""
@@ -68,7 +74,7 @@ class Avoided:
             return ()
         lines = [
             f"{each.layer}: {each.form.replace('_', ' ')} in place of {each.finding.name}, which would meet a fault "
-            f"there: {each.finding.met()}"
+            f"{'of the kernels that its build has a switch for' if each.by_caution else 'there'}: {each.finding.met()}"
             for each in self.rewritten
         ]
         price = f"{self.bytes:+,} bytes and {self.operators:+} operators, the same integers"
@@ -86,11 +92,12 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
     """
     tried, rewritten, model = set[tuple[str, str]](), list[Rewritten](), write_tflite(graph)
     before, findings = (len(model), len(nodes_of_operators(graph))), faults_in(model, edition, cpu)
+    cautions = _cautions(model, edition, cpu)
     while True:
         layers = nodes_of_operators(graph)
         open_to = [
             (layers[each.operator], each)
-            for each in findings
+            for each in (*findings, *cautions)
             if each.fault.form in forms and (layers[each.operator], each.fault.form) not in tried
         ]
         if not open_to:
@@ -105,11 +112,28 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
         other = forms[form](graph, frozenset(asked))
         stayed = {node.output: node for node in other.nodes}
         changed = [n.output for n in graph.nodes if n.output in asked and stayed.get(n.output) is not n]
-        rewritten += [Rewritten(layer, form, asked[layer]) for layer in changed]
+        rewritten += [Rewritten(layer, form, asked[layer], asked[layer] in cautions) for layer in changed]
         graph, model = other, write_tflite(other)
-        findings = faults_in(model, edition, cpu)
+        findings, cautions = faults_in(model, edition, cpu), _cautions(model, edition, cpu)
     grown = len(model) - before[0], len(nodes_of_operators(graph)) - before[1]
     return Avoided(graph, edition, tuple(rewritten), findings, *grown)
+
+
+def _cautions(model: bytes, edition: Edition, cpu: str) -> tuple[Finding, ...]:
+    """What kernels on one processor would meet that are a switch of the same build, and a cheap form keeps clear of."""
+    if edition.library != "reference":
+        return ()
+    switched = [
+        each
+        for each in EDITIONS.values()
+        if (each.package, each.version) == (edition.package, edition.version) and each.library != "reference"
+    ]
+    return tuple(
+        found
+        for each in switched
+        for found in faults_in(model, each, cpu)
+        if found.fault.form in _BY_CAUTION and cpu in found.fault.cores
+    )
 
 
 def refusal(

@@ -212,6 +212,18 @@ _DENSE = (
         sure="reported",
     ),
     Fault(
+        name="elementwise_s3_unaligned_constant",
+        where="esp_nn",
+        operators=("ADD", "MUL"),
+        holds=where.unaligned_constant,
+        effect="other codes",
+        until=date(2023, 8, 16),
+        cores=_S3,
+        remedy="write it again by qtorch compile --tflite, where each begins at a multiple of 16; or esp-nn 1.0.1",
+        source="esp-nn#6, commit 1f09326: vectors are read at the address rounded down",
+        sure="reported",
+    ),
+    Fault(
         name="fully_connected_per_channel",
         where="tflm_esp_nn",
         operators=("FULLY_CONNECTED",),

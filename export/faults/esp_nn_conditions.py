@@ -28,6 +28,7 @@ __all__ = [
     "softmax_scratch",
     "thirty_two_bits",
     "three_vectors",
+    "unaligned_constant",
     "unaligned_rows",
 ]
 
@@ -39,6 +40,8 @@ _RECORDS = frozenset({
 })  # fmt: skip
 #: Elements that its vectors hold.
 _VECTOR = 16
+#: Of so many elements on, its sums and products are computed with vectors.
+_ADDED_AT_ONCE = 8
 
 
 def _kernel(operator: Operator) -> Window | None:
@@ -225,6 +228,21 @@ def several_long_rows(operator: Operator) -> str:
     if dtype(operator, 0) != "int8" or prod(sizes[:-1]) <= 1 or sizes[-1] < 32 or sizes[-1] % _VECTOR == 0:
         return ""
     return f"{prod(sizes[:-1])} rows of {sizes[-1]}"
+
+
+def unaligned_constant(operator: Operator) -> str:
+    """A constant that does not begin at a multiple of 16 in the file, and a vector of elements at least.
+
+    Shapes that differ are computed by the reference kernel, element by element. Where the file itself lies in memory is
+    up to the program: at a multiple of 16, or more of its constants are met.
+    """
+    sizes = shape(operator, 0)
+    if dtype(operator, 0) != "int8" or sizes != shape(operator, 1) or prod(sizes) < _ADDED_AT_ONCE:
+        return ""
+    begins = [offset for offset in operator.offsets.values() if offset % _VECTOR]
+    if not begins:
+        return ""
+    return f"a constant of {prod(sizes)} codes at byte {begins[0]:,} of the file, which is no multiple of {_VECTOR}"
 
 
 def sixteen_bits(operator: Operator) -> str:

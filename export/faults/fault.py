@@ -6,7 +6,7 @@ A fault is seen in a file, whoever wrote it: :class:`Operator` is one of its ope
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ class Operator:
         outputs: all of them.
         constants: bytes of the inputs that are constants, by their position.
         before: names of the operators that stand before it in the file.
+        offsets: where in the file these bytes begin, likewise by position.
     """
 
     index: int
@@ -43,6 +44,7 @@ class Operator:
     outputs: tuple[FileTensor, ...]
     constants: Mapping[int, memoryview]
     before: frozenset[str] = frozenset()
+    offsets: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

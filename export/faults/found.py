@@ -86,15 +86,25 @@ def operators(contents: FileContents) -> tuple[Operator, ...]:
     for subgraph in contents.subgraphs:
         for operator in subgraph.operators:
             inputs = tuple(None if index < 0 else subgraph.tensors[index] for index in operator.inputs)
-            constants = {
-                position: contents.buffers[tensor.buffer].data
+            held = {
+                position: contents.buffers[tensor.buffer]
                 for position, tensor in enumerate(inputs)
                 if tensor is not None and _is_constant(subgraph, tensor.index, tensor.buffer, tensor.constant_bytes)
             }
+            constants = {position: buffer.data for position, buffer in held.items()}
+            offsets = {position: buffer.offset for position, buffer in held.items()}
             outputs = tuple(subgraph.tensors[index] for index in operator.outputs if index >= 0)
             found.append(
                 Operator(
-                    len(found), operator.name, operator.version, operator.options, inputs, outputs, constants, before
+                    len(found),
+                    operator.name,
+                    operator.version,
+                    operator.options,
+                    inputs,
+                    outputs,
+                    constants,
+                    before,
+                    offsets,
                 )
             )
             # Most add no name: then all that follow share one set.
