@@ -80,13 +80,15 @@ def a_case_of_each_kernel() -> dict[str, CSample]:
 #: Compiled and run in test_row_by_row.py.
 OF_ROWS = {"row_sums", "average_of_sums", "mean_of_sums", "copy"}
 
-#: Compiled and run in test_avr_kernels.py, test_cortex_m_kernels.py, test_mve_kernels.py, test_small_core_kernels.py.
+#: Compiled and run in test_avr_kernels.py, test_cortex_m_kernels.py, test_four_bits_in_c.py, test_mve_kernels.py,
+#: test_small_core_kernels.py.
 OF_ONE_PROCESSOR = {
     "add_short_mve_s8",
     "conv_2d_avr",
     "conv_2d_joined_s8",
     "conv_2d_mve_s8",
     "conv_2d_pairs_s8",
+    "conv_2d_s4",
     "conv_2d_unpacked_s8",
     "conv_2d_winograd_s8",
     "conv_2d_words_s8",
@@ -100,8 +102,10 @@ OF_ONE_PROCESSOR = {
     "fully_connected_joined_s8",
     "fully_connected_mve_s8",
     "fully_connected_padded_mve_s8",
+    "fully_connected_s4",
     "pointwise_avr",
     "pointwise_mve_s8",
+    "pointwise_s4",
 }
 
 

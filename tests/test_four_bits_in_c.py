@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from torch import nn
 import qtorch
 from export.c.compiled import c_compiler, run_c
 from export.c.model import c_model
-from export.c.network import CNetwork, c_network, network_of, portable_calls
+from export.c.network import CNetwork, c_network
+from export.c.optimize import Optimize
 from export.c.source import c_source
-from export.c.targets import halves, least
+from export.c.targets import halves
 from export.engines import TFLM, tflm_available
 from export.graph.build import integer_graph
 from export.graph.interpret import interpret
@@ -30,6 +32,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from tests.c_programs import COMPILERS, STRICT, command, main_of, run_program, succeed, write
 from tests.conftest import in_turn
+from tests.table_kernels import kernels_of
 
 needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
 
@@ -133,7 +136,11 @@ def test_a_layer_on_a_processor(label: str, machine: str) -> None:
 @pytest.mark.parametrize(
     ("machine", "optimize"),
     # At -O0 this GCC itself fails at vectors of Cortex-M55.
-    [("cortex_m4", "-O0"), *((machine, o) for machine in ("cortex_m4", "cortex_m55") for o in ("-O1", "-Os", "-O3"))],
+    [
+        *((machine, "-O0") for machine in ("cortex_m0", "cortex_m3", "cortex_m4", "riscv32")),
+        *((machine, o) for machine in ("cortex_m4", "cortex_m55") for o in ("-O1", "-Os", "-O3")),
+        *((machine, o) for machine in ("cortex_m0", "cortex_m3", "riscv32") for o in ("-Os", "-O3")),
+    ],
 )
 def test_at_other_optimizations(machine: str, optimize: str) -> None:
     graph, sample, expected = _layer("dense, 47 inputs, 7 outputs")
@@ -171,13 +178,15 @@ class TestEveryPair:
 @pytest.mark.parametrize(
     "compiler", [pytest.param(name, marks=[pytest.mark.sweep] if "clang" in name else []) for name in COMPILERS]
 )
-def test_small_counts_of_all_kinds(compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cpu", ["host", "cortex-m0"])
+def test_small_counts_of_all_kinds(compiler: str, cpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it saves: one to nine inputs and outputs, channels and groups, each in memory of exactly its size.
 
     All of them sanitized; other compilers have every fourth, which is one of each kind.
     """
     orders = {kernel: (order, 0) for kernel, (order, _) in halves._ORDERS.items()}
     monkeypatch.setattr(halves, "_ORDERS", orders)
+    monkeypatch.setattr(halves, "DENSE_CODE_BYTES", 0)
     cases = {}
     for op, image, kernel, more in (
         *(("fully_connected", (3, i), (o, i), {}) for i in (1, 4, 7) for o in range(1, 10)),
@@ -193,7 +202,10 @@ def test_small_counts_of_all_kinds(compiler: str, tmp_path: Path, monkeypatch: p
         del LAYERS[name]
     if compiler != "gcc, C99":
         cases = dict(list(cases.items())[::4])
-    sources = {name: c_source(name, c_network(graph)).files for name, (graph, _, _) in cases.items()}
+    networks = {name: c_network(graph, cpu, "size") for name, (graph, _, _) in cases.items()}
+    if cpu != "host":
+        assert {"fully_connected_s4", "conv_2d_s4"} <= set().union(*map(kernels_of, networks.values()))
+    sources = {name: c_source(name, network).files for name, network in networks.items()}
     files = write(tmp_path, sources, main_of({name: graph for name, (graph, _, _) in cases.items()}))
     sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all") if compiler == "gcc, C99" else ()
     line = (*command(COMPILERS[compiler]), *STRICT, *sanitizers)
@@ -203,36 +215,135 @@ def test_small_counts_of_all_kinds(compiler: str, tmp_path: Path, monkeypatch: p
         np.testing.assert_array_equal(got, expected, err_msg=name)
 
 
+#: What reads them two to a byte, by processor, where flash is to be small: dense, pointwise, convolution, depthwise.
+CHOSEN = {
+    **dict.fromkeys(("cortex_m0", "cortex_m3", "riscv32"), ("fully_connected_s4", "pointwise_s4", "conv_2d_s4", "")),
+    "cortex_m55": ("fully_connected_mve_s8", "pointwise_mve_s8", "conv_2d_mve_s8", "depthwise_square_mve_s8"),
+}
+
+
+def _pairs_of_eight(op: str, least: int) -> tuple[Graph, Sample, np.ndarray]:
+    """Eight outputs, of which neighbours, and those two apart, have every pair of weights; inputs show them each."""
+    codes = np.arange(least, 8)
+    low, high = (grid.reshape(-1).astype(np.int8) for grid in np.meshgrid(codes, codes))
+    rows = np.stack([low, high, high, low, high, low, low, high])
+    arrays = {"input": np.diag(np.full(low.size, 15, np.int8))[::8], "weight": rows}
+    arrays["input"][:, ::7] -= 3
+    return _eight_outputs(op, arrays, 1.0)
+
+
+def _ends_of_eight(op: str, least: int) -> tuple[Graph, Sample, np.ndarray]:
+    """Weights and inputs as large as they get, all of one sign: the largest sums."""
+    rows = np.repeat(np.array([7, least, least, 7, 7, 7, least, least], np.int8)[:, None], 120, 1)
+    inputs = np.repeat(np.array([-128, 127, -128, -128, 127, 127, 1, -1], np.int8)[:, None], 120, 1)
+    return _eight_outputs(op, {"input": inputs, "weight": rows}, 1024.0)
+
+
+def _eight_outputs(op: str, arrays: dict[str, np.ndarray], scale: float) -> tuple[Graph, Sample, np.ndarray]:
+    attrs: dict[str, Any] = {"activation": "none", "keep_num_dims": False}
+    if op == "conv_2d":
+        inputs, weights = arrays["input"], arrays["weight"]
+        images = inputs[: len(inputs) // 4 * 4].reshape(-1, 2, 2, inputs.shape[1])
+        arrays, attrs = {"input": images, "weight": weights[:, None, None]}, {**PLAIN, "padding": "valid"}
+    one, weight = QParams((1.0,), (0,)), QParams((1.0,), (0,), "int4")
+    sample = Sample("eight", attrs, arrays, {"input": one, "weight": weight, "output": QParams((scale,), (0,))})
+    return sample_graph(ROWS[op], sample), sample, reference_outputs(ROWS[op], sample)[0]
+
+
 @pytest.mark.qemu
+@pytest.mark.parametrize("least", [-8, -7])
+@pytest.mark.parametrize("op", ["fully_connected", "conv_2d"])
+@pytest.mark.parametrize("drawn", [_pairs_of_eight, _ends_of_eight], ids=["pairs", "ends"])
+@pytest.mark.parametrize("machine", CHOSEN)
+def test_eight_outputs(machine: str, drawn: Callable[[str, int], tuple[Any, ...]], op: str, least: int) -> None:
+    """With -8 among them too, which vectors do not take above a negative weight."""
+    graph, sample, expected = drawn(op, least)
+    network = c_network(graph, MACHINES[machine].cpu, "speed" if machine == "cortex_m55" else "size")
+    (kernel,) = kernels_of(network)
+    if (machine, least) == ("cortex_m55", -8):
+        assert "mve" not in kernel
+    elif machine == "cortex_m55":
+        assert kernel.endswith("_mve_s8")
+    else:
+        assert kernel in CHOSEN[machine]
+    for each in (machine, "host_sanitized"):
+        assert _replayed(each, graph, sample, expected, network=network).first is None
+
+
+def _wide_layer(op: str) -> tuple[Graph, Sample, np.ndarray]:
+    """As networks have them, and no weight of -8."""
+    image, kernel, window = {
+        "fully_connected": ((3, 128), (64, 128), 0),
+        "pointwise": ((2, 4, 4, 64), (32, 1, 1, 64), 1),
+        "conv_2d": ((2, 4, 4, 16), (32, 3, 3, 16), 3),
+        "depthwise_conv_2d": ((2, 5, 5, 64), (1, 3, 3, 64), 3),
+    }[op]
+    attrs: dict[str, Any] = PLAIN | {"activation": "relu"}
+    if window == 0:
+        attrs = {"activation": "relu", "keep_num_dims": False}
+    elif op == "depthwise_conv_2d":
+        attrs |= {"depth_multiplier": 1}
+    row = ROWS["conv_2d" if op == "pointwise" else op]
+    sample = weighted_sample(
+        np.random.default_rng(0), op, attrs, image, kernel, channel_axis=3 if op == "depthwise_conv_2d" else 0,
+        weights="int4", per_channel=window > 0, output=(0.2, -128),
+    )  # fmt: skip
+    return sample_graph(row, sample), sample, reference_outputs(row, sample)[0]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("op", ["fully_connected", "pointwise", "conv_2d", "depthwise_conv_2d"])
 @pytest.mark.parametrize(
-    ("label", "machine"),
+    ("machine", "optimize"),
     [
-        (label, machine)
-        for label in ("dense, 130 inputs, 4 outputs", "convolution", "depthwise")
-        for machine in PROCESSORS
-        if (label, machine) != ("depthwise", "atmega328p")  # whose memory does not hold it
-        if machine != "cortex_m55" or label.startswith("dense")  # windows there are vectors of bytes
+        *((machine, "size") for machine in ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")),
+        *((machine, "balanced") for machine in ("cortex_m0", "cortex_m55", "riscv32")),
     ],
 )
-def test_instructions_stay_near_those_of_bytes(label: str, machine: str) -> None:
-    """At most 1.3 times as many as the portable kernel takes of the same codes as weights of 8 bits.
-
-    Where even that is assembly for bytes, twice.
-    """
-    graph, sample, expected = _layer(label)
+def test_instructions_are_at_most_those_of_bytes_and_three_tenths(machine: str, optimize: Optimize, op: str) -> None:
+    graph, sample, expected = _wide_layer(op)
     weight = graph.values["weight"]
     assert weight.qparams is not None
     bytes_ = replace(
         graph, values={**graph.values, "weight": replace(weight, qparams=replace(weight.qparams, dtype="int8"))}
     )
-    cpu = MACHINES[machine].cpu
-    calls = [tuple(least(call, cpu).call for call in of) for of in portable_calls(bytes_)]
-    packed = _replayed(machine, graph, sample, expected)
-    whole = _replayed(machine, bytes_, sample, expected, network=network_of(bytes_, calls, cpu))
+    networks = [c_network(each, MACHINES[machine].cpu, optimize) for each in (graph, bytes_)]
+    kernel = CHOSEN.get(machine, ("",) * 4)[["fully_connected", "pointwise", "conv_2d", "depthwise_conv_2d"].index(op)]
+    assert optimize != "size" or not kernel or kernels_of(networks[0]) == {kernel}
+    packed, whole = (
+        _replayed(machine, each, sample, expected, network=network)
+        for each, network in zip((graph, bytes_), networks, strict=True)
+    )
     assert (packed.first, whole.first) == (None, None)
     assert packed.cost is not None
     assert whole.cost is not None
-    assert packed.cost.max <= (2 if machine in ("cortex_m0", "riscv32") else 1.3) * whole.cost.max
+    assert packed.cost.max <= 1.3 * whole.cost.max
+    constants = [sum(c_source("layer", network).constant_bytes.values()) for network in networks]
+    halves = weight.elements // 2 if op != "depthwise_conv_2d" or machine == "cortex_m55" else weight.elements // 3
+    assert constants[0] <= constants[1] - halves
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("channels", [2, 3, 15, 16, 17, 33])
+@pytest.mark.parametrize(("window", "stride"), [((3, 3), 1), ((3, 3), 2), ((5, 1), 1)])
+def test_depthwise_records_of_odd_counts(channels: int, window: tuple[int, int], stride: int) -> None:
+    """On Cortex-M55: two channels' weights in sixteen bytes, sixteen channels at a time."""
+    rng = np.random.default_rng(channels)
+    image = (2, 8, 1, channels) if window[1] == 1 else (2, 5, 6, channels)
+    sample = weighted_sample(
+        rng, "odd", {**PLAIN, "depth_multiplier": 1, "stride_h": stride, "stride_w": stride}, image,
+        (1, *window, channels), channel_axis=3, weights="int4", output=(0.1, 4),
+    )  # fmt: skip
+    sample.arrays["weight"][rng.random((1, *window, channels)) < 0.2] = -8
+    graph, row = sample_graph(ROWS["depthwise_conv_2d"], sample), ROWS["depthwise_conv_2d"]
+    network = c_network(graph, "cortex-m55")
+    (step,) = network.steps
+    assert step.call.kernel.startswith("depthwise_")
+    assert step.call.kernel.endswith("_mve_s8")
+    assert step.call.arguments["weight_bits"] == 4
+    expected = reference_outputs(row, sample)[0]
+    for machine in ("cortex_m55", "host_sanitized"):
+        assert _replayed(machine, graph, sample, expected, network=network).first is None
 
 
 def _sine(bits: int, seed: int) -> Graph:

@@ -76,7 +76,10 @@ def written_call(
                 each = f" + image * {value.elements // call.images}" if call.images > 1 else ""
                 passed[parameter] = (ctype, there + each)
         elif isinstance(argument, ConstantTable):
-            passed[parameter] = (_table_type(argument.data), _constant(text, step, parameter, argument.data))
+            passed[parameter] = (
+                _table_type(argument.data),
+                _constant(text, step, parameter, argument.data, argument.words),
+            )
         else:
             channels = argument if isinstance(argument, Rescaling) else requantization(argument)
             text.forms[step.index] = channels.form
@@ -160,14 +163,15 @@ def _table_type(data: np.ndarray) -> str:
     return f"const {data.dtype.name}_t *"
 
 
-def _constant(text: Text, step: Step, parameter: str, data: np.ndarray) -> str:
+def _constant(text: Text, step: Step, parameter: str, data: np.ndarray, words: bool = False) -> str:
     """A call's table in flash; returns its name."""
-    return table(text, step.index, f"{parameter}_{step.index}" + (f"_{step.part}" if step.part else ""), data)
+    return table(text, step.index, f"{parameter}_{step.index}" + (f"_{step.part}" if step.part else ""), data, words)
 
 
-def table(text: Text, index: int, name: str, data: np.ndarray) -> str:
-    rows = _rows(data)
-    text.constants.append(f"static const {data.dtype.name}_t {name}[{data.size}] Q_FLASH = {{\n{rows}\n}};")
+def table(text: Text, index: int, name: str, data: np.ndarray, words: bool = False) -> str:
+    """Constants in flash; of bytes that are read as words, where words begin."""
+    rows, where = _rows(data), "Q_FLASH Q_WORDS" if words else "Q_FLASH"
+    text.constants.append(f"static const {data.dtype.name}_t {name}[{data.size}] {where} = {{\n{rows}\n}};")
     text.sizes[index] = text.sizes.get(index, 0) + data.nbytes
     text.largest[index] = max(text.largest.get(index, 0), data.nbytes)
     return name

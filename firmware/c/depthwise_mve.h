@@ -51,6 +51,36 @@ Q_KERNEL void q_mve_columns(const int8_t *const *rows, const int *pitches, int8_
 #endif
 }
 
+// Bytes of working memory for sixteen channels' records and what may be read behind them.
+#define Q_RECORDS 272
+
+// Unpacks records of channels, at most sixteen, whose weights have 4 bits: two channels' are sixteen bytes, the first
+// one's in their low halves.
+//
+//   weights   int8 [(depth + 1) / 2][16], in flash
+//   unpacked  int8 [Q_RECORDS]
+Q_KERNEL const int8_t *q_mve_records(const int8_t *weights, int depth, int8_t *unpacked) {
+#if defined(__ARM_FEATURE_MVE)
+  int8_t *to = unpacked;
+  __asm__ volatile(
+      "dls lr, %[pairs]\n"
+      "1:\n\t"
+      "vldrb.8 q0, [%[from]], #16\n\tvshl.i8 q1, q0, #4\n\tvshr.s8 q1, q1, #4\n\tvshr.s8 q0, q0, #4\n\t"
+      "vstrb.8 q1, [%[to]], #16\n\tvstrb.8 q0, [%[to]], #16\n\t"
+      "le lr, 1b"
+      : [from] "+r"(weights), [to] "+r"(to)
+      : [pairs] "r"((depth + 1) / 2)
+      : "lr", "q0", "q1", "memory");
+#else
+  for (int i = 0; i < (depth + 1) / 2 * 16; ++i) {
+    int8_t *const to = unpacked + i / 16 * 32 + i % 16;
+    to[0] = (int8_t)((weights[i] & 15) < 8 ? weights[i] & 15 : (weights[i] & 15) - 16);
+    to[16] = (int8_t)(weights[i] >> 4);
+  }
+#endif
+  return unpacked;
+}
+
 // A tile: four windows of one channel.
 //
 //   Q_OF_SQUARE             two by two windows, one row and one column apart

@@ -75,6 +75,13 @@ Q_KERNEL int64_t q_long_product(int32_t a, int32_t b) {
 #define Q_APART static inline
 #endif
 
+// Of bytes that are read as words: where words begin.
+#if defined(__GNUC__)
+#define Q_WORDS __attribute__((aligned(4)))
+#else
+#define Q_WORDS
+#endif
+
 // Constants stay in flash. Where that is an address space of its own, they are read through the functions below.
 #if defined(__AVR__)
 #define Q_FLASH __attribute__((__progmem__))
@@ -92,6 +99,9 @@ Q_KERNEL int32_t q_flash_s32(const int32_t *address) {
 }
 
 Q_KERNEL int8_t q_flash_s8(const int8_t *address) { return (int8_t)q_flash_u8(address); }
+Q_KERNEL uint32_t q_flash_word(const int8_t *address) {
+  return (uint32_t)q_flash_s32((const int32_t *)(const void *)address);
+}
 
 Q_KERNEL int16_t q_flash_s16(const int16_t *address) {
   int16_t found;
@@ -103,6 +113,15 @@ Q_KERNEL int16_t q_flash_s16(const int16_t *address) {
 
 Q_KERNEL uint8_t q_flash_u8(const uint8_t *address) { return *address; }
 Q_KERNEL int8_t q_flash_s8(const int8_t *address) { return *address; }
+// Four bytes, the first of which is the least.
+Q_KERNEL uint32_t q_flash_word(const int8_t *address) {
+  uint32_t word;
+#if defined(__GNUC__)
+  address = (const int8_t *)__builtin_assume_aligned(address, 4);
+#endif
+  memcpy(&word, address, 4);
+  return word;
+}
 Q_KERNEL int16_t q_flash_s16(const int16_t *address) { return *address; }
 Q_KERNEL int32_t q_flash_s32(const int32_t *address) { return *address; }
 #endif

@@ -24,6 +24,9 @@
 #define Q_SHARED static
 #endif
 
+// The function of a kernel for a form, and for weights of 8 bits or of 4.
+#define Q_OF_BITS(kernel, form) (weight_bits == 4 ? kernel##_s4_##form : kernel##_##form)
+
 // Compilers keep predicates in a register that no list of clobbers can name.
 #define Q_PREDICATE_KEPT "vmrs lr, p0\n\tpush {lr}\n\t"
 #define Q_PREDICATE_BACK "pop {lr}\n\tvmsr p0, lr\n\t"

@@ -74,9 +74,15 @@ class TensorArgument:
 
 @dataclass(frozen=True)
 class ConstantTable:
-    """Constants in flash; int8, uint8, int16, uint16, int32 or uint32, written in C order."""
+    """Constants in flash; int8, uint8, int16, uint16, int32 or uint32, written in C order.
+
+    Attributes:
+        data: of one of these types.
+        words: whether bytes are read four at a time, and so begin at a multiple of four.
+    """
 
     data: np.ndarray
+    words: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from export.c.targets.operands import accumulators, number, numbers, weights
 from export.c.targets.windows import window_sizes
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["hardly_grows", "in_vectors"]
+__all__ = ["UNPACKED_BYTES", "hardly_grows", "in_vectors"]
 
 #: Inputs that a vector holds, and output channels whose sums become codes together.
 _INPUTS, _OUTPUTS = 16, 4
 #: Bytes that a fully connected layer's tables may grow by for each code: filled up, eight inputs become sixteen.
 _DENSE_CODES = 8
+#: Q_RECORDS of ``firmware/c/depthwise_mve.h``.
+UNPACKED_BYTES = 272
 
 
 def in_vectors(kernel: str, call: KernelCall) -> KernelCall | None:
@@ -37,8 +39,11 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
     if sizes is None or sizes["groups"] != 1:
         return None
     arguments = dict(call.arguments)
-    stream, blocks = _stream(weights(call), accumulators(call))
-    for name in ("weights", "weight_bits", "groups"):
+    bits = number(call, "weight_bits")
+    if (found := _stream(weights(call), bits, accumulators(call))) is None:
+        return None
+    stream, blocks = found
+    for name in ("weights", "groups"):
         arguments.pop(name, None)
     arguments |= {"channels": stream, "blocks": blocks}
     if call.kernel == "pointwise_s8" and arguments["in_c"] == _INPUTS * blocks:
@@ -47,7 +52,7 @@ def vectors_of_convolution(call: KernelCall) -> KernelCall | None:
             arguments["in_w"] = arguments["out_w"] = sizes["out_h"] * sizes["out_w"]
             arguments["out_h"] = 1
         return replace(call, kernel="pointwise_mve_s8", arguments=arguments)
-    arguments |= {name: size for name, size in sizes.items() if name not in ("weight_bits", "groups")}
+    arguments |= {name: size for name, size in sizes.items() if name != "groups"}
     return replace(call, kernel="conv_2d_mve_s8", arguments=arguments, scratch=2 * _INPUTS * blocks)
 
 
@@ -72,8 +77,10 @@ def vectors_of_dense(call: KernelCall) -> KernelCall | None:
     if call.kernel != "fully_connected_s8" or number(call, "out_size") < 2 * _OUTPUTS:
         return None
     arguments = dict(call.arguments)
-    stream, blocks = _stream(weights(call), accumulators(call))
-    del arguments["weights"], arguments["weight_bits"]
+    if (found := _stream(weights(call), number(call, "weight_bits"), accumulators(call))) is None:
+        return None
+    stream, blocks = found
+    del arguments["weights"]
     arguments |= {"channels": stream, "blocks": blocks}
     if number(call, "in_size") == _INPUTS * blocks:
         return replace(call, kernel="fully_connected_mve_s8", arguments=arguments)
@@ -107,14 +114,14 @@ def _sequence(
     if sizes[f"stride_{along}"] != 1 or not 4 <= window <= 13 or out_size < 2:
         return None
     depth = sizes["in_c"]
-    records = np.zeros((depth + 1, 16), np.int8)
-    records[:depth, 3 : 3 + window] = filters.reshape(depth, -1)
+    records = np.zeros((depth, 16), np.int8)
+    records[:, 3 : 3 + window] = filters.reshape(depth, -1)
     more = {
         **{"in_size": sizes[f"in_{along}"], "in_c": depth, "out_size": out_size},
         **{"padding": sizes[_PADDING[along]], "padding_code": sizes["padding_code"]},
     }
     scratch = 64 * (-(-out_size // 4) + 3) + 16
-    return _depthwise(call, "depthwise_sequence_mve_s8", records.reshape(-1)[: 16 * depth + 3], more, scratch)
+    return _depthwise(call, "depthwise_sequence_mve_s8", records, 3, more, scratch)
 
 
 def _squares(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> KernelCall | None:
@@ -132,11 +139,11 @@ def _squares(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) ->
     if _square_cost(sizes["out_w"], sizes["out_h"]) < _square_cost(sizes["out_h"], sizes["out_w"]):
         sizes |= {one: sizes[other] for one, other in _TURNED.items()}
         filters = filters.transpose(0, 2, 1)
-    records = np.zeros((depth + 1, 16), np.int8)
-    records[:depth, 5:] = _by_columns(filters)[:, :11]
+    records = np.zeros((depth, 16), np.int8)
+    records[:, 5:] = _by_columns(filters)[:, :11]
     more = {name: sizes[name] for name in _SQUARE_SIZES}
     scratch = 64 * (sizes["out_w"] + 2) + 16
-    return _depthwise(call, "depthwise_square_mve_s8", records.reshape(-1)[: 16 * depth + 5], more, scratch)
+    return _depthwise(call, "depthwise_square_mve_s8", records, 5, more, scratch)
 
 
 def _rows(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> KernelCall | None:
@@ -145,7 +152,7 @@ def _rows(call: KernelCall, sizes: Mapping[str, int], filters: np.ndarray) -> Ke
         return None
     more = {name: sizes[name] for name in _ROW_SIZES}
     scratch = 64 * (-(-sizes["out_w"] // 4) * 4 * sizes["stride_w"] + 3) + 16
-    return _depthwise(call, "depthwise_rows_mve_s8", _by_columns(filters), more, scratch)
+    return _depthwise(call, "depthwise_rows_mve_s8", _by_columns(filters), 0, more, scratch)
 
 
 def _by_columns(filters: np.ndarray) -> np.ndarray:
@@ -157,10 +164,18 @@ def _by_columns(filters: np.ndarray) -> np.ndarray:
 
 
 def _depthwise(
-    call: KernelCall, kernel: str, records: np.ndarray, sizes: Mapping[str, int], scratch: int
+    call: KernelCall, kernel: str, records: np.ndarray, behind: int, sizes: Mapping[str, int], scratch: int
 ) -> KernelCall:
+    """A call that reads a record of 16 weights of each channel, and so many zeros behind the last.
+
+    Of 4 bits two channels' records are one, which is unpacked in working memory.
+    """
+    bits, table = number(call, "weight_bits"), np.append(records.reshape(-1), np.zeros(behind, np.int8))
+    if bits == 4:
+        pairs = np.pad(records, [(0, len(records) % 2), (0, 0)])
+        table, scratch = pairs[::2] & 15 | pairs[1::2] << 4, scratch + UNPACKED_BYTES
     arguments: dict[str, Argument] = {
-        **{"in": call.arguments["in"], "weights": ConstantTable(records), "channels": _folded(call)},
+        **{"in": call.arguments["in"], "weights": ConstantTable(table), "weight_bits": bits, "channels": _folded(call)},
         **{"out": call.arguments["out"], **sizes},
     }
     return replace(call, kernel=kernel, arguments=arguments, scratch=scratch)
@@ -216,11 +231,9 @@ def hardly_grows(call: KernelCall, chosen: KernelCall) -> bool:
     """
     if call.kernel == "add_short_s8":
         return True
-    if call.arguments.get("weight_bits") == 4:
-        return False
     if call.kernel == "depthwise_conv_2d_s8":
         return number(call, "out_h") * number(call, "out_w") > 1
-    before = weights(call).nbytes + 12 * len(accumulators(call).bias)
+    before = weights(call).nbytes * number(call, "weight_bits") // 8 + 12 * len(accumulators(call).bias)
     growth = _table_bytes(chosen) - before
     sizes = numbers(call)
     if "rows" in sizes:
@@ -234,16 +247,27 @@ def _table_bytes(call: KernelCall) -> int:
     return sum(table.nbytes for table in tables)
 
 
-def _stream(table: np.ndarray, sums: Accumulators) -> tuple[Rescaling, int]:
-    """Weights ``[O, ...]`` and constants as ``firmware/c/mve.h`` reads them, and how many blocks a channel has."""
+def _stream(table: np.ndarray, bits: int, sums: Accumulators) -> tuple[Rescaling, int] | None:
+    """Weights ``[O, ...]`` and constants as ``firmware/c/mve.h`` reads them, and how many blocks a channel has.
+
+    ``None`` where a byte does not hold a pair of 4 bits, -8 above a negative one, or 32 bits not 16 times a sum.
+    """
     matrix = table.reshape(len(table), -1)
     blocks, groups = -(-matrix.shape[1] // _INPUTS), -(-len(matrix) // _OUTPUTS)
     padded = np.zeros((groups * _OUTPUTS, blocks * _INPUTS), np.int8)
     padded[: len(matrix), : matrix.shape[1]] = matrix
-    rows = padded.reshape(groups, _OUTPUTS, blocks, _INPUTS).transpose(0, 2, 1, 3)
     form, constants = _constants(sums)
     vectors = np.zeros((groups * _OUTPUTS, constants.shape[1]), np.int32)
     vectors[: len(constants)] = constants
+    if bits == 4:
+        pairs = 16 * padded[1::2].astype(np.int64) + padded[::2]
+        most = 128 * np.abs(padded.astype(np.int64)).sum(1) + np.abs(vectors[:, 0].astype(np.int64))
+        if pairs.min() < -128 or 17 * most.max() >= 2**31:
+            return None
+        padded = pairs.astype(np.int8)
+        vectors[1::2, 0] = 16 * vectors[1::2, 0] + vectors[::2, 0]
+        vectors[::2, 0] *= 16
+    rows = padded.reshape(groups, -1, blocks, _INPUTS).transpose(0, 2, 1, 3)
     vectors = vectors.reshape(groups, _OUTPUTS, -1).transpose(0, 2, 1).reshape(groups, -1)
     weight_words = np.ascontiguousarray(rows).reshape(groups, -1).view("<i4")
     words = np.concatenate([vectors[:, :_OUTPUTS], weight_words, vectors[:, _OUTPUTS:]], 1)

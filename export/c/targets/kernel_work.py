@@ -6,6 +6,7 @@ a time.
 
 from __future__ import annotations
 
+from export.c.targets.helium import UNPACKED_BYTES
 from export.c.targets.kernel_row import Work
 from export.c.targets.operands import number
 from export.c.targets.work import Tile, inside, of_depthwise, of_tiles, requantized
@@ -167,12 +168,14 @@ def gathered_work(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
     area = number(made, "window_h") * number(made, "window_w")
     there = inside(made, "h")[0] * inside(made, "w")[0]
     padded = number(made, "out_h") * number(made, "out_w") * area - there
-    return {**work, "window pixels": work["pixels"] * area, "pixels of padding": padded}
+    return {**dense_tiles(tile, call, made), "window pixels": work["pixels"] * area, "pixels of padding": padded}
 
 
 def dense_tiles(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
     """Of kernels that multiply where codes lie."""
-    return of_tiles(call, tile)
+    work = of_tiles(call, tile)
+    paired = number(made, "weight_bits", 8) == 4
+    return {**work, "tiles of 4 bits": work["tiles"] * paired, "outputs left of 4 bits": work["outputs left"] * paired}
 
 
 def tiles_code(tile: Tile, call: KernelCall, made: KernelCall) -> Work:
@@ -196,11 +199,14 @@ def planes_work(call: KernelCall, made: KernelCall) -> Work:
     # As firmware/c/window_of_plane.h says.
     in_assembly = number(call, f"window_{along}") == 3 and number(call, f"dilation_{along}") == 1
     kind = "in assembly" if in_assembly and number(call, f"stride_{along}") <= 2 else "in C"
+    unpacked = area if number(made, "weight_bits", 8) == 4 else 0
+    plane = made.scratch - unpacked
     return {
         "calls": 1,
         "channels": channels,
-        "plane": made.scratch,
-        "filled planes": channels * made.scratch,
+        "plane": plane,
+        "filled planes": channels * plane,
+        "unpacked weights": channels * unpacked,
         "rows": channels * number(call, "in_h"),
         "codes": channels * number(call, "in_h") * number(call, "in_w"),
         "output rows": rows,
@@ -215,8 +221,8 @@ def planes_work(call: KernelCall, made: KernelCall) -> Work:
 def planes_code(call: KernelCall, made: KernelCall) -> Work:
     """Of those, whose windows are written out."""
     work = planes_work(call, made)
-    return {"functions": 1, "products": number(call, "window_h") * number(call, "window_w"),
-            **{f"any {k}": float(v > 0) for k, v in work.items() if k.startswith("outputs Q")}}  # fmt: skip
+    forms = {f"any {k}": float(v > 0) for k, v in work.items() if k.startswith(("outputs Q", "unpacked"))}
+    return {"functions": 1, "products": number(call, "window_h") * number(call, "window_w"), **forms}
 
 
 def windows_work(together: tuple[int, int], call: KernelCall, made: KernelCall) -> Work:
@@ -228,12 +234,16 @@ def windows_work(together: tuple[int, int], call: KernelCall, made: KernelCall) 
     blocks, channel_forms = -(-channels // 16), made.arguments["channels"]
     assert isinstance(channel_forms, Rescaling)
     kind = f"{channel_forms.form}{' by two' if number(call, 'stride_w') == 2 else ''}"
+    unpacked = number(made, "weight_bits") == 4
+    columns_bytes = made.scratch - 16 - (UNPACKED_BYTES if unpacked else 0)
     return {
         "calls": 1,
         "blocks": blocks,
         "rows of columns": blocks * tall,
-        "columns": blocks * tall * ((made.scratch - 16) // 64),
+        "columns": blocks * tall * (columns_bytes // 64),
         "channels": channels,
+        "unpacked blocks": blocks * tall * unpacked,
+        "unpacked records": channels * tall * unpacked,
         "rows of windows": channels * tall,
         f"windows {kind}": channels * tall * wide,
     }
@@ -241,8 +251,13 @@ def windows_work(together: tuple[int, int], call: KernelCall, made: KernelCall) 
 
 def windows_code(together: tuple[int, int], call: KernelCall, made: KernelCall) -> Work:
     """Of those."""
-    return {"functions": 1, "window rows": number(call, "window_h"), "window columns": number(call, "window_w"),
-            "stride": float(number(call, "stride_w") > 1)}  # fmt: skip
+    return {
+        "functions": 1,
+        "window rows": number(call, "window_h"),
+        "window columns": number(call, "window_w"),
+        "stride": float(number(call, "stride_w") > 1),
+        "unpacked": float(number(made, "weight_bits") == 4),
+    }
 
 
 def winograd_work(call: KernelCall, made: KernelCall) -> Work:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
-from export.c.targets.operands import accumulators, numbers, weights
+from export.c.targets.operands import accumulators, number, numbers, weights
 from export.c.targets.windows import LEAST_WINDOW, SIZES, window_sizes
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall
 
@@ -16,10 +17,10 @@ __all__ = ["channel_by_channel", "pixels_together", "planes_of_channels"]
 def pixels_together(call: KernelCall, together: int) -> KernelCall | None:
     """A convolution of int8 that has two pixels in a word; ``None`` where it does not apply.
 
-    Working memory has two bytes for each code of the windows of all pixels ``together``; weights take the same flash.
+    Working memory has two bytes for each code of the windows of all pixels ``together``; weights take a byte each.
     """
     sizes = window_sizes(call)
-    if sizes is None or sizes["groups"] != 1 or sizes["weight_bits"] != 8 or sizes["out_h"] * sizes["out_w"] < together:
+    if sizes is None or sizes["groups"] != 1 or sizes["out_h"] * sizes["out_w"] < together:
         return None
     rows = weights(call)
     rows = rows.reshape(len(rows), -1)
@@ -45,22 +46,27 @@ _SIZES = (*SIZES, "dilation_h", "dilation_w")
 
 
 def planes_of_channels(call: KernelCall) -> KernelCall | None:
-    """:func:`channel_by_channel` where windows are worth the copy."""
-    if call.kernel != "depthwise_conv_2d_s8":
+    """:func:`channel_by_channel` where windows are worth the copy; weights of 4 bits are unpacked by channel."""
+    alone = channel_by_channel(call)
+    if alone is None or math.prod(weights(alone).shape[1:]) < LEAST_WINDOW:
         return None
-    sizes = numbers(call)
-    return channel_by_channel(call) if sizes["window_h"] * sizes["window_w"] >= LEAST_WINDOW else None
+    bits, table, scratch = number(call, "weight_bits"), weights(alone), alone.scratch
+    if bits == 4:
+        pairs = np.pad(table, [(0, len(table) % 2), (0, 0), (0, 0)])
+        table, scratch = pairs[::2] & 15 | pairs[1::2] << 4, scratch + math.prod(table.shape[1:])
+    arguments = {**alone.arguments, "weights": ConstantTable(table), "weight_bits": bits}
+    return replace(alone, arguments=arguments, scratch=scratch)
 
 
 def channel_by_channel(call: KernelCall) -> KernelCall | None:
     """A depthwise convolution of int8 that copies one channel after the other; ``None`` where it does not apply.
 
-    Working memory grows by a byte for each pixel of the image, padding included; weights take the same flash.
+    Working memory grows by a byte for each pixel of the image, padding included; weights take a byte each.
     """
     if call.kernel != "depthwise_conv_2d_s8":
         return None
     sums, sizes = accumulators(call), numbers(call)
-    if sizes["multiplier"] != 1 or sizes["weight_bits"] != 8 or max(sizes["out_h"], sizes["out_w"]) < _WINDOWS:
+    if sizes["multiplier"] != 1 or max(sizes["out_h"], sizes["out_w"]) < _WINDOWS:
         return None
     filters = weights(call).reshape(sizes["window_h"], sizes["window_w"], sizes["in_c"])
     # Codes are multiplied 128 too large, and where they lie outside they are the zero point.

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from export.c.targets import avr, cortex_m, helium, joined, small_cores, winograd
+from export.c.targets.halves import in_fields
 from export.c.targets.kernel_row import KernelRow, Portable, anywhere
 from export.c.targets.kernel_work import (
     dense_tiles,
@@ -59,6 +60,7 @@ _RISCV, _CONVOLUTIONS = frozenset({"riscv32", "riscv32-p4"}), frozenset({"pointw
 
 #: What these compute at a time.
 _JOINED, _JOINED_DENSE, _IN_VECTORS, _DENSE_VECTORS = Tile(3, 2, 4), Tile(1, 4, 8), Tile(2, 4, 16), Tile(1, 8, 16)
+_FIELDS = Tile(1, 4, 16)
 _FOUR_WINDOWS, _TWO_BY_TWO = (1, 4), (2, 2)
 _DEPTHWISE, _DENSE = frozenset({"depthwise_conv_2d_s8"}), frozenset({"fully_connected_s8"})
 
@@ -77,6 +79,9 @@ _OF_VECTORS: tuple[tuple[str, frozenset[str], str, Any, Any, Any], ...] = (
     ("depthwise_rows_mve_s8", _DEPTHWISE, "at most 4x4, a stride across of at most 2", _FOUR_WINDOWS,
      windows_work, windows_code),
 )  # fmt: skip
+
+#: Processors that multiply words and have no instruction for several products.
+_WORDS = _RISCV | {"cortex-m0", "cortex-m3"}
 
 #: In the order in which they are asked; of two that cost the same the first is taken.
 KERNELS = (
@@ -110,6 +115,19 @@ KERNELS = (
         shape="short requantization proven, at most 24 KiB of code",
         work=avr.immediates_work,
         code=avr.immediates_code,
+    ),
+    *(
+        KernelRow(
+            kernel=f"{replaced.removesuffix('_s8')}_s4",
+            cpus=_WORDS,
+            replaces=frozenset({replaced}),
+            make=in_fields,
+            shape="weights of 4 bits, inputs of less than 2^16; the table saves 128 bytes at least",
+            work=partial(gathered_work, _FIELDS) if replaced == "conv_2d_s8" else partial(dense_tiles, _FIELDS),
+            code=partial(tiles_code, _FIELDS),
+            always=anywhere,
+        )
+        for replaced in ("fully_connected_s8", "pointwise_s8", "conv_2d_s8")
     ),
     KernelRow(
         kernel="conv_2d_pairs_s8",
@@ -193,7 +211,7 @@ KERNELS = (
             cpus=cpus,
             replaces=_CONVOLUTIONS,
             make=partial(small_cores.pixels_together, together=pixels),
-            shape=f"{pixels} pixels at least, weights of 8 bits, one group; two neighbours of at most 255 together",
+            shape=f"{pixels} pixels at least, one group; two neighbours of at most 255 together",
             work=partial(gathered_work, Tile(pixels, pixels, 2)),
             code=partial(tiles_code, Tile(pixels, pixels, 2)),
         )
@@ -204,8 +222,7 @@ KERNELS = (
         cpus=_RISCV | {"cortex-m0"},
         replaces=_DEPTHWISE,
         make=small_cores.planes_of_channels,
-        shape="windows of three pixels, four of them along an axis at least, each channel multiplied once, weights of "
-        "8 bits",
+        shape="windows of three pixels, four of them along an axis at least, each channel multiplied once",
         work=planes_work,
         code=planes_code,
     ),
