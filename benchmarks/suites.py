@@ -18,6 +18,7 @@ from benchmarks.pipeline import PIPELINE
 from benchmarks.plans import PLANS
 from benchmarks.processes import PROCESSES
 from benchmarks.recipes import RECIPES
+from benchmarks.sequence_kernels import SEQUENCE_KERNELS
 from benchmarks.sequences import SEQUENCES
 from benchmarks.stress import STRESS
 from benchmarks.training import TRAINING
@@ -42,6 +43,7 @@ SUITES = {
         FIRMWARE,
         FOUR_BITS,
         INTERPRETER,
+        SEQUENCE_KERNELS,
         PLANS,
         MEMORY,
         OPINIONS,

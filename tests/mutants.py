@@ -367,8 +367,8 @@ _KERNELS = (
     Mutant("firmware/c/requantize.h", "sum < 0 ? -1 : 0;", "0;", _c("fully or conv_2d")),
     Mutant("firmware/c/mean.h", "int32_t sum = -zeros;", "int32_t sum = zeros;", _c("mean")),
     Mutant("firmware/c/add.h", "x + sign * y", "x + y", _c("sub")),
-    Mutant("firmware/c/softmax_s8.h", "most - in[i] < terms) total", "most - in[i] <= terms) total", _c("softmax")),
-    Mutant("firmware/c/softmax_s8.h", "code > 127 ? 127 : code", "code", _c("softmax")),
+    Mutant("firmware/c/softmax_row.h", "most - in[i] < terms) total", "most - in[i] <= terms) total", _c("softmax")),
+    Mutant("firmware/c/softmax_row.h", "code > -1 - least ? -1 - least : code", "code", _c("softmax")),
     Mutant("firmware/c/strided_copy.h", "+ i_3 * out_3", "+ i_3 * in_3", _c("transpose or concatenation")),
 )
 

@@ -21,18 +21,19 @@ Q_KERNEL int32_t q_saturating_shift_left(int32_t x, int bits) {
   return found > INT32_MAX ? INT32_MAX : found < INT32_MIN ? INT32_MIN : (int32_t)found;
 }
 
-// 1 / ((1 + a) / 2) of Q0.31 in [0, 1], in Q2.29: three steps of Newton's method from a straight line.
+// 1 / ((1 + a) / 2) of Q0.31 in [0, 1], in Q2.29: three steps of Newton's method from a straight line. gemmlowp holds the
+// steps to int32; none of any a leaves it.
 Q_KERNEL int32_t q_reciprocal_of_half_sum(int32_t a) {
-  const int64_t total = (int64_t)a + INT32_MAX;
-  const int32_t half = (int32_t)((total + (total >= 0 ? 1 : -1)) / 2);
+  const int32_t half = (int32_t)(((uint32_t)a + 0x80000000u) >> 1);
   int32_t x = 1515870810 + q_multiply(half, -1010580540);
-  for (int step = 0; step < 3; ++step) {
-    x += q_saturating_shift_left(q_multiply(x, ((int32_t)1 << 29) - q_multiply(half, x)), 2);
-  }
+  for (int step = 0; step < 3; ++step) x += 4 * q_multiply(x, ((int32_t)1 << 29) - q_multiply(half, x));
   return x;
 }
 
-// 1 / (1 + a) of Q0.31 in [0, 1], in Q0.31.
-Q_KERNEL int32_t q_one_over_one_plus(int32_t a) { return q_saturating_shift_left(q_reciprocal_of_half_sum(a), 1); }
+// 1 / (1 + a) of Q0.31 in [0, 1], in Q0.31: held to int32 where it is 1.
+Q_KERNEL int32_t q_one_over_one_plus(int32_t a) {
+  const int32_t half = q_reciprocal_of_half_sum(a);
+  return half >= (int32_t)1 << 30 ? INT32_MAX : 2 * half;
+}
 
 #endif  // QTORCH_GEMMLOWP_H_

@@ -3,11 +3,11 @@
 #define QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S16_H_
 
 #include "lstm_unit.h"
-#include "wide.h"
+#include "products_s16.h"
 
 //   in             int16 [sequences][steps][in_size]
-//   weights        int8 [4][size][in_size], in flash; gates input, forget, cell, output
-//   state_weights  int8 [4][size][size], in flash
+//   weights        int8 [size][4][in_size], in flash; gates input, forget, cell, output
+//   state_weights  int8 [size][4][size], in flash
 //   channels       int32 [4][size][Q_WIDE_WORDS], in flash
 //   states         int32 [4][Q_WIDE_WORDS], in flash; without biases
 //   table          that of q_sigmoid, in flash; the rest as in q_lstm_unit
@@ -27,16 +27,20 @@ Q_KERNEL void unidirectional_sequence_lstm_s16(const int16_t *in, const int8_t *
     const int16_t *before = hidden ? hidden + first : 0;
     for (int step = 0; step < steps; ++step, before = out, in += in_size, out += size) {
       for (int j = 0; j < size; ++j) {
+        const int32_t *const channel = channels + j * Q_WIDE_WORDS;
         int32_t gates[4];
+        int64_t sums[4];
+        for (int gate = 0; gate < 4; ++gate) sums[gate] = q_wide_bias(channel + gate * size * Q_WIDE_WORDS);
+        q_four_products_s16(in, weights + 4 * j * in_size, in_size, in_size, sums);
         for (int gate = 0; gate < 4; ++gate) {
-          const int row = gate * size + j;
-          int64_t sum = q_wide_bias(channels + row * Q_WIDE_WORDS);
-          for (int i = 0; i < in_size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + row * in_size + i);
-          gates[gate] = q_wide_code(sum, channels + row * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
-          if (!before) continue;
-          sum = 0;
-          for (int i = 0; i < size; ++i) sum += (int32_t)before[i] * q_flash_s8(state_weights + row * size + i);
-          gates[gate] += q_wide_code(sum, states + gate * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
+          gates[gate] = q_wide_code(sums[gate], channel + gate * size * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
+          sums[gate] = 0;
+        }
+        if (before) {
+          q_four_products_s16(before, state_weights + 4 * j * size, size, size, sums);
+          for (int gate = 0; gate < 4; ++gate) {
+            gates[gate] += q_wide_code(sums[gate], states + gate * Q_WIDE_WORDS, INT16_MIN, INT16_MAX);
+          }
         }
         out[j] = (int16_t)q_int16(q_lstm_unit(gates, state + j, table, cell_mantissa, cell_shift, out_mantissa,
                                               out_shift, factor, half, shift, low, high));

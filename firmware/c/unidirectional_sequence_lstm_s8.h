@@ -3,27 +3,12 @@
 #ifndef QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S8_H_
 #define QTORCH_UNIDIRECTIONAL_SEQUENCE_LSTM_S8_H_
 
-#include "four_rows.h"
+#include "dense.h"
 #include "lstm_unit.h"
 
-// Adds to the sums of four gates the products of in, int8 [size], with a row of weights for each, int8 in flash, row bytes
-// behind each other.
-Q_KERNEL void q_lstm_sums(const int8_t *in, const int8_t *weights, int row, int size, int32_t *sums) {
-  int done = 0;
-#if defined(Q_FOUR_ROWS)
-  done = size & ~3;
-  if (done > 0) q_four_rows(in, 1, weights, row, done, sums);
-#endif
-  for (int gate = 0; gate < 4; ++gate) {
-    int32_t sum = sums[gate];
-    for (int i = done; i < size; ++i) sum += (int32_t)in[i] * q_flash_s8(weights + gate * row + i);
-    sums[gate] = sum;
-  }
-}
-
 //   in             int8 [sequences][steps][in_size]
-//   weights        int8 [4][size][in_size], in flash; gates input, forget, cell, output
-//   state_weights  int8 [4][size][size], in flash
+//   weights        int8 [size][4][in_size], in flash; gates input, forget, cell, output
+//   state_weights  int8 [size][4][size], in flash
 //   biases         int32 [4][size], in flash, with the input's zero point in them
 //   state_biases   int32 [4][size], in flash: the hidden state's zero point
 //   multipliers    int32 [8][2], in flash: mantissa and shift of the four gates' inputs, and of their states
@@ -48,14 +33,14 @@ Q_KERNEL void unidirectional_sequence_lstm_s8(const int8_t *in, const int8_t *we
         const int32_t *const bias = biases + j, *const state_bias = state_biases + j;
         int32_t gates[4], sums[4] = {q_flash_s32(bias), q_flash_s32(bias + size), q_flash_s32(bias + 2 * size),
                                      q_flash_s32(bias + 3 * size)};
-        q_lstm_sums(in, weights + j * in_size, size * in_size, in_size, sums);
+        q_four_products(in, weights + 4 * j * in_size, in_size, sums);
         for (int gate = 0; gate < 4; ++gate) {
           const int32_t *by = multipliers + 2 * gate;
           gates[gate] = q_int16(q_requantize(sums[gate], q_flash_s32(by), (int)q_flash_s32(by + 1)));
           sums[gate] = q_flash_s32(state_bias + gate * size);
         }
         if (before) {
-          q_lstm_sums(before, state_weights + j * size, size * size, size, sums);
+          q_four_products(before, state_weights + 4 * j * size, size, sums);
           for (int gate = 0; gate < 4; ++gate) {
             const int32_t *by = multipliers + 8 + 2 * gate;
             gates[gate] += q_int16(q_requantize(sums[gate], q_flash_s32(by), (int)q_flash_s32(by + 1)));

@@ -45,8 +45,8 @@ def lstm_kernel(operands: Operands) -> KernelCall:
     )
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
-        "weights": ConstantTable(weights),
-        "state_weights": ConstantTable(state_weights),
+        "weights": ConstantTable(_beside(weights)),
+        "state_weights": ConstantTable(_beside(state_weights)),
         **(_wide_sums if wide else _sums)(operands, weights, state_weights),
         "table": ConstantTable(sigmoid_table().numpy().astype(np.uint16).view(np.int16)),
         **{role: TensorArgument(role) if carried else 0 for role in _CARRIED},
@@ -72,6 +72,11 @@ def lstm_kernel(operands: Operands) -> KernelCall:
     return KernelCall(
         f"unidirectional_sequence_lstm_s{16 if wide else 8}", arguments, scratch=0 if carried else 2 * size
     )
+
+
+def _beside(weights: np.ndarray) -> np.ndarray:
+    """Weights ``[4, H, K]`` as ``[H, 4, K]``: the four gates of a unit have the same codes to multiply."""
+    return np.ascontiguousarray(weights.swapaxes(0, 1))
 
 
 def _multipliers(operands: Operands) -> list[tuple[int, int]]:

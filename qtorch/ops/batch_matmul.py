@@ -158,10 +158,13 @@ def kernel(operands: Operands) -> KernelCall:
     multiplier = quantize_multiplier(_factor({role: operands.grid(role).grid for role in shapes}))
     if operands.grid("output").dtype == "int16":
         scaled = {"mantissa": int(reduced_mantissa(multiplier.mantissa)), "shift": 15 - int(multiplier.shift)}
-        return KernelCall("batch_matmul_s16", {**tensors, **numbers, **scaled})
+        turned = columns >= 2 and steps["in"][1] == 1 and steps["other"][0] != 1
+        return KernelCall("batch_matmul_s16", {**tensors, **numbers, **scaled}, scratch=4 * depth if turned else 4)
     numbers |= {**zero_points(operands), **multiplier_arguments({"": multiplier})}
-    along_rows = steps["in"][1] == steps["other"][0] == 1
-    return KernelCall("batch_matmul_s8", {**tensors, **numbers}, scratch=max(4 * rows, 2 * depth) if along_rows else 4)
+    # Four columns in words, in vectors, or in bytes behind a number for each row.
+    by_columns = columns >= 4 and steps["in"][1] == 1
+    scratch = max(8 * depth, 64 * -(-depth // 16), 4 * rows + 4 * depth) if by_columns else 4
+    return KernelCall("batch_matmul_s8", {**tensors, **numbers}, scratch=scratch)
 
 
 def version(qparams: Mapping[str, QParams | None]) -> int:
