@@ -28,6 +28,7 @@ from qtorch.post_training.adaround import (
 )
 from tests.hard_to_quantize import (
     Case,
+    case_of,
     hard_case,
     mean_error,
     op_of,
@@ -111,17 +112,21 @@ def test_learned_rounding_beats_the_nearest(case: Case) -> None:
         assert data is None or (value.data == data).all(), name
 
 
-def test_methods_add_up_when_they_know_the_original(case: Case) -> None:
-    """Biases behind learned roundings: 0.18 to 0.52 of the mean error remain, 0.77 to 1.2 without the original."""
-    original = prepared(fold_batch_norms(case.net, case.inputs[:1]), case.inputs, weight_bits=4)
-    qat = copy.deepcopy(original)
-    round_adaptively(qat, [case.inputs], steps=100)
-    lost = copy.deepcopy(qat)
-    before = mean_error(qat, case)
-    correct_biases(qat, [case.inputs], original)
-    correct_biases(lost, [case.inputs])
-    assert mean_error(qat, case) < 0.65 * before
-    assert mean_error(lost, case) > 0.65 * before
+def test_methods_add_up_when_they_know_the_original() -> None:
+    """Biases behind learned roundings: of three networks' mean errors 0.39 remains in all, 1.14 without the original."""
+    before, known, lost = 0.0, 0.0, 0.0
+    for seed in range(3):
+        case = case_of(seed)
+        original = prepared(fold_batch_norms(case.net, case.inputs[:1]), case.inputs, weight_bits=4)
+        qat = copy.deepcopy(original)
+        round_adaptively(qat, [case.inputs], steps=100)
+        without = copy.deepcopy(qat)
+        before += mean_error(qat, case)
+        correct_biases(qat, [case.inputs], original)
+        correct_biases(without, [case.inputs])
+        known, lost = known + mean_error(qat, case), lost + mean_error(without, case)
+    assert known < 0.65 * before
+    assert lost > 0.65 * before
 
 
 def test_learned_rounding_depends_on_the_seed_alone(case: Case) -> None:
