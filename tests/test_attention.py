@@ -143,6 +143,28 @@ def test_attention_is_exact_and_costs_no_more_than_it_says(name: str) -> None:
     assert all(node.attrs == {"adj_x": False, "adj_y": True} for node in graph.nodes if node.op == "batch_matmul")
 
 
+class Fused(nn.Module):
+    """Queries, keys and values of one layer, as vision transformers have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        samples, length, width = x.shape
+        q, k, v = self.qkv(x).reshape(samples, length, 3, 2, width // 2).permute(2, 0, 3, 1, 4).unbind(0)
+        attended: Tensor = ((q * 4**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        return attended.transpose(1, 2).reshape(samples, length, width)
+
+
+@pytest.mark.tflm
+def test_what_is_cut_in_three_is_transposed_once_and_not_piece_by_piece() -> None:
+    graph = exact(prepared(nn.Sequential(Fused(), Fused()), torch.randn(32, LENGTH, WIDTH)))
+    assert [node.op for node in graph.nodes if node.op in ("transpose", "slice", "batch_matmul")] == [
+        *("transpose", *["slice"] * 3, *["batch_matmul"] * 2, "transpose") * 2
+    ]
+
+
 @pytest.mark.tflm
 @pytest.mark.parametrize("name", ["own code", "causal", "bias", "layer with padding"])
 def test_attention_of_16_bits_is_exact(name: str) -> None:

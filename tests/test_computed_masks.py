@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -69,3 +70,26 @@ def test_a_sum_that_loses_an_operand_is_told() -> None:
         qtorch.calibrate(scores(lambda x, mask: x - mask), [(x, 1e3 * mask)])
     qtorch.calibrate(scores(lambda x, mask: x + mask * 100), [(x, mask)])
     qtorch.calibrate(scores(lambda x, mask: x * 0 + mask * -1e4), [(x, mask)])
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        pytest.param(lambda x, off: x / 4 + off * -1e4, id="added behind a factor"),
+        pytest.param(lambda x, off: (x + off * -1e4) / 4, id="added in front of a factor"),
+        pytest.param(lambda x, off: (x / 4).masked_fill(off > 0.5, -1e4), id="filled"),
+    ],
+)
+def test_a_number_forbids_in_floats_what_it_does_in_the_network(mask: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Scores that lie further apart than it is large, and rows that it forbids as a whole."""
+    torch.manual_seed(0)
+    x, off = torch.randn(16, 4, 4), torch.rand(16, 4)
+    off[0] = 1
+    net = Layers(lambda net, x, off: mask(x, (off > 0.6).float()[:, None]).softmax(-1)).eval()
+    for size, weak in ((1.0, False), (5e4, True)):
+        qat = qtorch.prepare(net, (size * x, off)).eval()
+        torch.testing.assert_close(qat(size * x, off), net(size * x, off))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            qtorch.calibrate(qat, [(size * x, off)])
+        assert any("does not suffice" in str(each.message) for each in said) == weak

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, combinations, pairwise
 
 import numpy as np
 
-__all__ = ["MemoryOrder", "steps"]
+__all__ = ["MemoryOrder", "blocks_to_move", "parts_to_move", "steps"]
 
 
 @dataclass(frozen=True)
@@ -183,3 +184,33 @@ def steps(blocks: MemoryOrder, most_axes: int) -> list[tuple[tuple[int, ...], tu
 
 def _transpose(blocks: MemoryOrder) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return blocks.sizes, (0, *blocks.axes[1])
+
+
+@cache
+def blocks_to_move(source: MemoryOrder, order: MemoryOrder) -> MemoryOrder | None:
+    """What has to be moved so that a value lies in another order: blocks of memory, and the one axis in which they then
+    follow one another; ``None`` if nothing has to."""
+    cut = _cut(source, order)
+    parts = tuple(part for part in chain(*cut.axes[1:]) if cut.sizes[part] > 1)
+    return None if list(parts) == sorted(parts) else MemoryOrder(cut.sizes, ((0,), parts)).coarsest()
+
+
+@cache
+def parts_to_move(source: MemoryOrder, order: MemoryOrder) -> tuple[int, ...] | None:
+    """The same for the parts of the source as they are, those of one element where the order has some or at the end;
+    ``None`` if it has to be cut finer."""
+    cut = _cut(source, order)
+    if cut.sizes != source.sizes:
+        return None
+    long, perm = [part for part, size in enumerate(cut.sizes) if part == 0 or size > 1], list[int]()
+    short = [part for part in range(len(cut.sizes)) if part not in long]
+    for parts in cut.axes:
+        perm += parts or short[:1]
+        short = short if parts else short[1:]
+    return (*perm, *short)
+
+
+def _cut(source: MemoryOrder, order: MemoryOrder) -> MemoryOrder:
+    cut = source.cut_as(order)
+    assert cut is not None, f"{source} was to be cut as {order}"
+    return cut

@@ -30,17 +30,32 @@ def room_below(length: int) -> float:
     return math.log(2.0**10 * length)
 
 
-def masked_scores(input: Tensor, other: Tensor, room: float) -> Tensor:
+def masked_scores(
+    input: Tensor, other: Tensor, room: float, filled: float | None = None, added: float | None = None
+) -> Tensor:
     """``input`` where ``other`` is :data:`NOTHING`, and elsewhere what a softmax gives nothing.
+
+    A number that is written to forbid does so of scores that lie nearer to each other, and not of others; nor in a row
+    that is forbidden as a whole. In floats it is what the network computes with.
 
     Args:
         input: scores, real numbers or steps.
         other: of :func:`limits_of`, or its steps, the lowest and the highest; broadcasts to them.
         room: of :func:`room_below`, in the scores' units; see :func:`measured_scores`.
+        filled: what forbidden scores become in floats, if not ``other``.
+        added: what is added to them instead.
     """
     if has_torch_function((input, other)):
-        return handle_torch_function(masked_scores, (input, other), input, other, room)
-    return torch.minimum(input, other)
+        return handle_torch_function(masked_scores, (input, other), input, other, room, filled, added)
+    kept = torch.minimum(input, other)
+    if added is not None:
+        least = input + added
+    elif filled is not None:
+        least = torch.full_like(input, filled)
+    else:
+        return kept
+    # On a grid the limits are its ends.
+    return torch.where(other > -NOTHING / 2, kept, least)
 
 
 def measured_scores(scores: Tensor, room: float) -> Tensor:

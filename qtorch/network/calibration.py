@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, BadData
 from qtorch.network.agreement import let_agree
-from qtorch.network.lost_operands import lost_operands
+from qtorch.network.lost_operands import lost_operands, weak_masks
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
@@ -233,7 +233,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
                 else f"a tensor with a scale of {coarsest:.3g}, beyond {_COARSEST:.3g}",
                 remedy="normalize the inputs, or put a batch norm before the multiplication",
             )
-    for said in lost_operands(net):
+    for said in [*lost_operands(net), *weak_masks(net)]:
         warnings.warn(f"calibrate: {said}", UserWarning, stacklevel=2)
 
 

@@ -1,4 +1,5 @@
-"""Sums of which one operand is lost, because no value of it is half a step of the other's grid."""
+"""Sums of which one operand is lost, because no value of it is half a step of the other's grid; and masks that do not
+forbid what they should."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from torch import nn
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 
-__all__ = ["lost_operands"]
+__all__ = ["lost_operands", "weak_masks"]
 
 _SUMS = frozenset({"add", "sub"})
 
@@ -38,6 +39,31 @@ def lost_operands(net: nn.Module) -> list[str]:
             "left of the latter. Remedy: of a mask that forbids scores make a condition, as in "
             "scores.masked_fill(mask < 0.5, -1e9) in front of the softmax, which takes no grid; bring other tensors to "
             "one size before they are added"
+        )
+    return said
+
+
+def weak_masks(net: nn.Module) -> list[str]:
+    """Each mask in words, with the remedy, whose number leaves some of the scores that were measured more than nothing.
+
+    Args:
+        net: calibrated, with layers by name.
+    """
+    said = []
+    for name, op in net.named_modules():
+        if not isinstance(op, QuantizedOp) or not {"filled", "added"} & set(op.attrs):
+            continue
+        # The lowest code is what a device gives what is forbidden, and a softmax nothing of it.
+        low, high = _seen(op.output)
+        if "filled" in op.attrs and op.attrs["filled"] < low:
+            continue
+        if "added" in op.attrs and op.attrs["added"] < low - high:
+            continue
+        number = op.attrs.get("filled", op.attrs.get("added"))
+        said.append(
+            f"layer {name!r} forbids scores by {number:.4g}, and leaves those within [{low:.4g}, {high:.4g}], which it "
+            "does not suffice for: the float network gives something to what is forbidden, and a device nothing. "
+            "Remedy: forbid by -1e9, or normalize what the scores are computed of"
         )
     return said
 

@@ -126,12 +126,13 @@ def float_route(layer: Layer, *inputs: Tensor) -> Any:
         for name, values in states.items():
             layer.states[name](values)
         return layer.output(y)
-    y = _normalized(layer, tensors, layer.constants.unrounded())
+    constants = layer.constants.unrounded()
+    y = _normalized(layer, tensors, constants)
     if layer.row.measured is not None:
-        layer.output(layer.row.measured(layer.attrs, y))
-        if "table" in layer.constants.roles and layer.output.mode is Mode.CALIBRATE:
+        layer.output(layer.row.measured(layer.attrs, y, {**tensors, **constants}))
+        if "table" in constants and layer.output.mode is Mode.CALIBRATE:
             # Rows that no sample of these asks for, others will.
-            layer.output(layer.constants.unrounded()["table"])
+            layer.output(constants["table"])
         return y
     return _each(layer.output, y)
 

@@ -45,7 +45,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return rows_of_table(codes["indices"], codes["table"])
 
 
-def held(attrs: Attrs, y: Tensor) -> Tensor:
+def held(attrs: Attrs, y: Tensor, x: Mapping[str, Tensor]) -> Tensor:
     """What the grid is for; which row is not trained is nothing that a file says."""
     return y
 

@@ -22,10 +22,12 @@ from qtorch.row.image_rows import same_row
 from qtorch.row.onnx_form import one_operator
 from qtorch.row.row import Attrs, Call, Match, Row, Sample, TFLite, any_order
 
+_NUMBERS = ("room", "filled", "added")
+
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
     """Shapes broadcast."""
-    return torch.minimum(x["input"], x["other"])
+    return masked_scores(x["input"], x["other"], **attrs) if attrs else torch.minimum(x["input"], x["other"])
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -33,14 +35,15 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     return torch.minimum(codes["input"], codes["other"])
 
 
-def measured(attrs: Attrs, y: Tensor) -> Tensor:
+def measured(attrs: Attrs, y: Tensor, x: Mapping[str, Tensor]) -> Tensor:
     """See :func:`qtorch.families.masked_scores.measured_scores`."""
-    return measured_scores(y, attrs["room"]) if "room" in attrs else y
+    return measured_scores(torch.minimum(x["input"], x["other"]), attrs["room"]) if "room" in attrs else y
 
 
 def room(call: Call) -> dict[str, Any]:
-    """Of masked scores, and what the file needs not say: how far below all others they are."""
-    return {"room": float(call.get("room"))}
+    """Of masked scores, and what the file needs not say: how far below all others they are; what they are in floats."""
+    numbers = {name: call.get(name) for name in _NUMBERS}
+    return {name: float(number) for name, number in numbers.items() if number is not None}
 
 
 def samples() -> Iterable[Sample]:
@@ -54,7 +57,7 @@ ROW = Row(
     runtime=2,
     matches=(
         *extremum_matches("minimum", "min"),
-        Match("function", masked_scores, room, ("input", "other", "room"), tensors=2, written=("masked_fill",)),
+        Match("function", masked_scores, room, ("input", "other", *_NUMBERS), tensors=2, written=("masked_fill",)),
     ),
     forward=forward,
     constraints={

@@ -104,7 +104,7 @@ def onnx_form(operands: Operands) -> list[OnnxNode]:
     ]
 
 
-def measured(attrs: Attrs, y: Tensor) -> Tensor:
+def measured(attrs: Attrs, y: Tensor, x: Mapping[str, Tensor]) -> Tensor:
     """Limits of masked scores lie beyond every grid, on the ends of the one that the scores have."""
     return torch.where(y.abs() < NOTHING, y, 0.0) if _has_limits(attrs["steps"]) else y
 

@@ -246,8 +246,8 @@ class Row:
             gradient.
         frozen: of an op whose attributes the file can't say: the constants that stand there instead, and that
             ``reference`` reads where it is given them. In a graph of integers such a node has no attributes.
-        measured: of an op whose result need not lie on its grid as a whole: what that holds; attributes are for it,
-            but those that are ``frozen``.
+        measured: of an op whose result need not lie on its grid as a whole: what that holds, by the result and
+            what goes in; attributes are for it, but those that are ``frozen``.
         shapes: what shapes its outputs have, or a sentence that says why it can't have these inputs and attributes: all
             that the kernel's preparation checks, and what the reference needs. On tensors as the device stores them.
             Graphs are held to it; ``None`` of a row that does not say.
@@ -301,7 +301,7 @@ class Row:
     by_table: bool = False
     in_steps: InSteps | None = None
     frozen: Frozen | None = None
-    measured: Callable[[Attrs, Tensor], Tensor] | None = None
+    measured: Callable[[Attrs, Tensor, Mapping[str, Tensor]], Tensor] | None = None
     shapes: ShapeRule | None = None
     rows: RowsRule | None = None
     normalized: Normalized = as_they_are

@@ -14,9 +14,9 @@ same network gives the same graph.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import chain, islice, product
 from typing import Literal
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from export.graph.input_views import input_views
 from export.graph.ir import Graph, Node, Value, View, check
-from export.graph.memory_order import MemoryOrder, steps
+from export.graph.memory_order import MemoryOrder, blocks_to_move, parts_to_move, steps
 from qtorch.row.constraints import Indices
 from qtorch.row.row import any_order
 
@@ -40,10 +40,12 @@ _MOST_AXES = 5
 @dataclass(frozen=True)
 class _Way:
     """How orders are chosen: whether every reshape that some order can say is carried along, or only the plainest; and
-    whether ops count the elements that they have moved, or the transposes."""
+    whether ops count the elements that they have moved, or the transposes. What is cut in several pieces is in
+    PyTorch's order if ``whole`` names it, so that it is moved once and not piece by piece."""
 
     carries_all: bool
     counts_elements: bool
+    whole: frozenset[str] = frozenset()
 
 
 #: The first alone, where it leaves no transposes; otherwise the best of all.
@@ -59,10 +61,25 @@ def layout(graph: Graph, input_layout: Literal["nhwc", "nchw"] = "nhwc") -> Grap
     """
     choices = [input_views(graph.values[name], input_layout) for name in graph.inputs]
     stored = [dict(zip(graph.inputs, c, strict=True)) for c in islice(product(*choices), _TRIALS)]
-    trials = [_Layout(graph, each, _WAYS[0]).run() for each in stored]
-    if all(_cost(trial)[0] for trial in trials):
-        trials += [_Layout(graph, each, way).run() for way in _WAYS[1:] for each in stored]
-    return min(trials, key=_cost)
+    trials = [(_Layout(graph, each, _WAYS[0]).run(), each, _WAYS[0]) for each in stored]
+    if all(_cost(trial)[0] for trial, *_ in trials):
+        trials += [(_Layout(graph, each, way).run(), each, way) for way in _WAYS[1:] for each in stored]
+    best, inputs, way = min(trials, key=lambda trial: _cost(trial[0]))
+    pieces = _cut_in_pieces(graph) if _cost(best)[0] else []
+    for names in [pieces, *([name] for name in pieces[:_TRIALS] if len(pieces) > 1)]:
+        other = replace(way, whole=way.whole | {*names})
+        trial = best if other == way else _Layout(graph, inputs, other).run()
+        if _cost(trial) < _cost(best):
+            best, way = trial, other
+    return best
+
+
+def _cut_in_pieces(graph: Graph) -> list[str]:
+    """Values that are split, or of which several slices are taken."""
+    cut = [
+        node.inputs[0] for node in graph.nodes for _ in node.outputs if node.op in ("slice", "strided_slice", "split")
+    ]
+    return [name for name, count in Counter(cut).items() if count > 1]
 
 
 def _cost(graph: Graph) -> tuple[int, int, int]:
@@ -239,6 +256,8 @@ class _Layout:
 
     def _orders(self, node: Node, inputs: list[MemoryOrder]) -> list[MemoryOrder]:
         """Orders in which an op may work, the preferred first: as its inputs lie, and as PyTorch has them."""
+        if node.inputs[0] in self.way.whole:
+            return [MemoryOrder.identity(self._shape(node.inputs[0]))]
         orders = [order for order in inputs if order.is_permutation and all(order.axes)]
         # What is stored may have places of size 1 between its axes, and be of more than the op has.
         orders = [
@@ -260,7 +279,7 @@ class _Layout:
         """Elements to be moved, transposes and reshapes that an order of an op's inputs costs, as far as they count."""
         transposes = moved = reshapes = 0
         for each in stored:
-            blocks = _blocks(each.order, order)
+            blocks = blocks_to_move(each.order, order)
             if blocks is None:
                 reshapes += self.values[each.name].shape != order.of(each.order.shape).sizes
             elif not self.way.counts_elements:
@@ -282,13 +301,13 @@ class _Layout:
 
     def _moved(self, stored: _Stored, order: MemoryOrder) -> str:
         """A stored value, of any shape, whose elements lie one after the other as ``order`` has them."""
-        blocks = _blocks(stored.order, order)
+        blocks = blocks_to_move(stored.order, order)
         if blocks is None:
             return stored.name
         if (stored.name, blocks) not in self.turned:
             turned = f"{stored.name}.turned{len(self.turned)}"
             self.turned[stored.name, blocks] = turned
-            sizes, perm = self.values[stored.name].shape, _permutation(stored.order, order)
+            sizes, perm = self.values[stored.name].shape, parts_to_move(stored.order, order)
             if stored.order.sizes == sizes and perm is not None and len(perm) <= _MOST_AXES:
                 self._emit_transpose(stored.name, turned, perm)
             else:
@@ -326,7 +345,7 @@ class _Layout:
         if not stored.order.is_permutation or stored.order.sizes != self.values[stored.name].shape:
             shape = self._shape(name)
             order = MemoryOrder.permuted(shape, stored.order.order_of_axes())
-            if _blocks(stored.order, order) is not None:
+            if blocks_to_move(stored.order, order) is not None:
                 order = MemoryOrder.identity(shape)
             stored = self.where[name] = _Stored(self._arranged(stored, order), order)
         taken = [*self.naive.inputs, *(self.where[n].name for n in self.naive.outputs if n != name)]
@@ -364,33 +383,3 @@ def _attrs(node: Node, order: MemoryOrder) -> dict[str, object] | None:
         return None
     mapped = node.row.transposed(node.attrs, tuple(parts[0] for parts in order.axes), len(order.sizes))
     return None if mapped is None else dict(mapped)
-
-
-@cache
-def _blocks(source: MemoryOrder, order: MemoryOrder) -> MemoryOrder | None:
-    """What has to be moved so that a value lies in another order: blocks of memory, and the one axis in which they then
-    follow one another; ``None`` if nothing has to."""
-    cut = _cut(source, order)
-    parts = tuple(part for part in chain(*cut.axes[1:]) if cut.sizes[part] > 1)
-    return None if list(parts) == sorted(parts) else MemoryOrder(cut.sizes, ((0,), parts)).coarsest()
-
-
-@cache
-def _permutation(source: MemoryOrder, order: MemoryOrder) -> tuple[int, ...] | None:
-    """The same for the parts of the source as they are, those of one element where the order has some or at the end;
-    ``None`` if it has to be cut finer."""
-    cut = _cut(source, order)
-    if cut.sizes != source.sizes:
-        return None
-    long, perm = [part for part, size in enumerate(cut.sizes) if part == 0 or size > 1], list[int]()
-    short = [part for part in range(len(cut.sizes)) if part not in long]
-    for parts in cut.axes:
-        perm += parts or short[:1]
-        short = short if parts else short[1:]
-    return (*perm, *short)
-
-
-def _cut(source: MemoryOrder, order: MemoryOrder) -> MemoryOrder:
-    cut = source.cut_as(order)
-    assert cut is not None, f"{source} was to be cut as {order}"
-    return cut

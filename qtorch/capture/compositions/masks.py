@@ -7,6 +7,7 @@ Such a number has no place on a grid. What it stands for becomes a call of
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -103,18 +104,20 @@ def of_one_sample(x: Any) -> Any:
     return x.tracer.create_proxy("call_function", x.node.target, tuple(written), dict(x.node.kwargs))
 
 
-def masked(scores: Any, kept: Any, least: float = -NOTHING) -> Any:
+def masked(scores: Any, kept: Any, least: float = -NOTHING, **number: float) -> Any:
     """Scores where a constant mask, which broadcasts to them, says so, and nothing elsewhere.
 
     A condition of what comes in is a mask as well, where it has a form; None where it has none. In floats its scores
-    become ``least``: of a row that is forbidden as a whole a softmax of infinities has no number, as the network's.
+    become ``least``: of a row that is forbidden as a whole a softmax of infinities has no number, as the network's. Or
+    what a ``number`` says that the network has there, ``filled`` or ``added``; see
+    :func:`qtorch.families.masked_scores.masked_scores`.
 
     Raises:
         UnsupportedLayer: a row of scores has nothing that is kept: a softmax has no number for it.
     """
     kept = of_one_sample(kept)
     if not is_constant(kept):
-        return _masked_by_condition(scores, kept, least)
+        return _masked_by_condition(scores, kept, least, number)
     value = known_value(kept)
     if value is not None and bool(value.all()):
         return scores
@@ -128,15 +131,29 @@ def masked(scores: Any, kept: Any, least: float = -NOTHING) -> Any:
             got=f"one of shape {tuple(value.shape)} with a row that forbids all of them",
             remedy="keep one place of that row, as its own, or leave the row out of the queries",
         )
-    return _held_below(scores, aten.where.Scalar(kept, NOTHING, -NOTHING))
+    return _held_below(scores, aten.where.Scalar(kept, NOTHING, -NOTHING), number)
 
 
-def _held_below(scores: Any, limits: Any) -> Any:
-    room = room_below(shape_of(scores)[-1])
-    return scores.tracer.create_proxy("call_function", masked_scores, (scores, limits, room), {})
+def _held_below(scores: Any, limits: Any, number: Mapping[str, float]) -> Any:
+    numbers = (number.get("filled"), number.get("added")) if number and _is_alone(scores) else ()
+    arguments = (scores, limits, room_below(shape_of(scores)[-1]), *numbers)
+    return scores.tracer.create_proxy("call_function", masked_scores, arguments, {})
 
 
-def _masked_by_condition(scores: Any, kept: Any, least: float) -> Any:
+def _is_alone(scores: Any) -> bool:
+    """Whether a mask of scores has no other before or behind it: several have to forbid by the same number."""
+    source = scores.node
+    while source.args and isinstance(source.args[0], fx.Node) and operator_name(source) in (*HANDED_ON, "div", "mul"):
+        source = source.args[0]
+    return source.target is not masked_scores and _is_last(writer_of(scores).origin)
+
+
+def _is_last(mask: fx.Node) -> bool:
+    further = [each for each in mask.users if operator_name(each) in _BEHIND_MASK or each.target is masked_scores]
+    return all(operator_name(each) in ("div", "mul") and _is_last(each) for each in further)
+
+
+def _masked_by_condition(scores: Any, kept: Any, least: float, number: Mapping[str, float]) -> Any:
     """Scores with a mask that is computed: limits by a table of what decides. Of two masks one after the other."""
     forbidden: Any = kept.node.args[0] if operator_name(kept.node) == "logical_not" else None
     if forbidden is not None and operator_name(forbidden) in _EITHER:
@@ -146,7 +163,7 @@ def _masked_by_condition(scores: Any, kept: Any, least: float) -> Any:
                 return None
         return scores
     decided = _decided(kept)
-    return None if decided is None else _held_below(scores, _limits(*decided, least))
+    return None if decided is None else _held_below(scores, _limits(*decided, least), number)
 
 
 def _decided(condition: Any) -> tuple[Any, Steps] | None:
@@ -188,13 +205,21 @@ def _least(number: float) -> float:
     return -math.inf if number == -math.inf else -NOTHING
 
 
+def _finite(how: str, number: float) -> dict[str, float]:
+    return {how: number} if math.isfinite(number) else {}
+
+
 def filled(scores: Any, kept: Any, value: Any) -> Any:
     """Scores of which others than those that are kept are filled with a number that forbids them; None of others."""
     number: float | Tensor | None = constant_number(value)
     number = constant_value(value) if number is None else number
     if number is None or (isinstance(number, Tensor) and number.numel() != 1) or float(number) > _FORBIDS:
         return None
-    return masked(scores, kept, _least(float(number))) if _gives_scores(scores) else None
+    return (
+        masked(scores, kept, _least(float(number)), **_finite("filled", float(number)))
+        if _gives_scores(scores)
+        else None
+    )
 
 
 def added_mask(scores: Any, mask: Any, *, known: bool = False) -> Any:
@@ -214,7 +239,8 @@ def added_mask(scores: Any, mask: Any, *, known: bool = False) -> Any:
     kept = aten.gt.Scalar(mask, _FORBIDS)
     if bool(torch.where(value > _FORBIDS, value, 0.0).any()):
         scores = aten.add.Tensor(scores, aten.where.ScalarOther(kept, mask, 0.0))
-    return masked(scores, kept)
+    numbers = value[value <= _FORBIDS].unique().tolist()
+    return masked(scores, kept, **(_finite("added", numbers[0]) if len(numbers) == 1 else {}))
 
 
 def _added_by_condition(scores: Any, mask: Any) -> Any:
@@ -226,8 +252,10 @@ def _added_by_condition(scores: Any, mask: Any) -> Any:
     if (there <= _FORBIDS) == (elsewhere <= _FORBIDS):
         return None
     kept, number = (decides, there) if elsewhere <= _FORBIDS else ((*decides, ("rsub", 1.0)), elsewhere)
-    limits = _limits(x, kept, _least(min(there, elsewhere)))
-    return _held_below(aten.add.Tensor(scores, number) if number else scores, limits)
+    least = min(there, elsewhere)
+    limits = _limits(x, kept, _least(least))
+    scores = aten.add.Tensor(scores, number) if number else scores
+    return _held_below(scores, limits, _finite("added", least - number))
 
 
 def _two_numbers(mask: Any) -> tuple[Any, Steps, float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import fx
@@ -35,6 +35,11 @@ def take_factors_in(traced: fx.GraphModule, constants: set[fx.Node]) -> None:
             _take_in(node, constants)
 
 
+def _divided(number: float | None, factor: float) -> float | None:
+    """By a factor, and no infinity."""
+    return None if number is None else max(number / factor, torch.finfo(torch.float32).min)
+
+
 def _last_axis(node: fx.Node) -> bool:
     axis: Any = node.args[1]
     return axis % node.meta["val"].dim() == node.meta["val"].dim() - 1
@@ -49,8 +54,9 @@ def _take_in(node: fx.Node, constants: set[fx.Node]) -> None:
         return
     for place, (each, _) in enumerate(path):
         if each.target is masked_scores:
-            scores, limits, room = each.args
-            each.args = (scores, limits, room / beta)  # type: ignore[operator]
+            scores, limits, room, *numbers = cast(tuple[Any, ...], each.args)
+            before = math.prod(behind for _, behind in path[place:] if behind is not None)
+            each.args = (scores, limits, room / beta, *(_divided(number, before) for number in numbers))
         elif operator_name(each) == "add":
             _divide(each, math.prod(behind for _, behind in path[place:] if behind is not None), constants)
     for each, _ in factors:
