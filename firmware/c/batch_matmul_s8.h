@@ -65,6 +65,31 @@ Q_KERNEL void q_product_of_matrices(const int8_t *in, const int8_t *other, int8_
   }
 }
 
+#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
+// q_product_of_matrices of one row, for which no column is copied.
+//
+//   work   working memory, int16 [depth]
+Q_KERNEL void q_row_times_matrix(const int8_t *in, const int8_t *other, int8_t *out, int columns, int depth, int step,
+                                 int column, int in_zero_point, int other_zero_point, int zero_point, int32_t mantissa,
+                                 int shift, void *work) {
+  int16_t *const row = (int16_t *)work;  // less its zero point
+  int32_t start = 0;
+  for (int k = 0; k < depth; ++k) {
+    row[k] = (int16_t)(in[k] - in_zero_point);
+    start -= row[k];
+  }
+  start *= other_zero_point;
+  for (int first = 0; first < columns; first += 4) {
+    if (first > columns - 4) first = columns - 4;
+    int32_t sums[4] = {start, start, start, start};
+    q_four_columns(row, other + first * column, depth, step, column, sums);
+    for (int i = 0; i < 4; ++i) {
+      out[first + i] = (int8_t)q_clamp(zero_point + q_requantize(sums[i], mantissa, shift), -128, 127);
+    }
+  }
+}
+#endif
+
 // Operands as Q_FOR_EACH_SUM has them. The sums fit int32, and no factor shifts them to the left. work is
 // q_product_of_matrices's.
 Q_KERNEL void batch_matmul_s8(const int8_t *in, const int8_t *other, int8_t *out, int n_0, int n_1, int n_2, int in_0,
@@ -78,10 +103,17 @@ Q_KERNEL void batch_matmul_s8(const int8_t *in, const int8_t *other, int8_t *out
     for (int i_0 = 0; i_0 < n_0; ++i_0) {
       for (int i_1 = 0; i_1 < n_1; ++i_1) {
         for (int i_2 = 0; i_2 < n_2; ++i_2, out += rows * columns) {
-          q_product_of_matrices(in + i_0 * in_0 + i_1 * in_1 + i_2 * in_2,
-                                other + i_0 * other_0 + i_1 * other_1 + i_2 * other_2, out, rows, columns, depth,
-                                other_step, other_column, in_zero_point, other_zero_point, zero_point, mantissa, shift,
-                                work);
+          const int8_t *const x = in + i_0 * in_0 + i_1 * in_1 + i_2 * in_2;
+          const int8_t *const y = other + i_0 * other_0 + i_1 * other_1 + i_2 * other_2;
+#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
+          if (rows == 1) {
+            q_row_times_matrix(x, y, out, columns, depth, other_step, other_column, in_zero_point, other_zero_point,
+                               zero_point, mantissa, shift, work);
+            continue;
+          }
+#endif
+          q_product_of_matrices(x, y, out, rows, columns, depth, other_step, other_column, in_zero_point,
+                                other_zero_point, zero_point, mantissa, shift, work);
         }
       }
     }

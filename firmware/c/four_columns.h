@@ -4,6 +4,7 @@
 
 #include "dense.h"
 #include "halfwords.h"
+#include "products_s16.h"
 
 #if defined(__ARM_FEATURE_MVE)
 #define Q_COLUMNS_IN_VECTORS
@@ -114,6 +115,37 @@ Q_KERNEL void q_products_with_words(const int8_t *in, const void *panel, int dep
   sums[1] = b;
   sums[2] = c;
   sums[3] = d;
+}
+#endif
+
+#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
+// Adds to each of four sums the products of row, int16 [depth], with its column of other, int8 [depth][4] in steps of step
+// and column.
+Q_KERNEL void q_four_columns(const int16_t *row, const int8_t *other, int depth, int step, int column, int32_t *sums) {
+  if (step == 1) {
+    q_four_short_products(row, other, column, depth, sums);
+    return;
+  }
+  int k = 0;
+#if defined(Q_COLUMNS_IN_WORDS)
+  uint32_t a = (uint32_t)sums[0], b = (uint32_t)sums[1], c = (uint32_t)sums[2], d = (uint32_t)sums[3];
+  for (; column == 1 && k + 2 <= depth; k += 2) {
+    const int8_t *const at = other + k * step;
+    const uint32_t even = q_alternate_codes(at, 0), odd = q_alternate_codes(at, 1), x = q_two_codes(row[k], row[k + 1]);
+    const uint32_t below = q_alternate_codes(at + step, 0), beside = q_alternate_codes(at + step, 1);
+    a = q_two_products((even & 0xffff) | below << 16, x, a);
+    b = q_two_products((odd & 0xffff) | beside << 16, x, b);
+    c = q_two_products(even >> 16 | (below & 0xffff0000u), x, c);
+    d = q_two_products(odd >> 16 | (beside & 0xffff0000u), x, d);
+  }
+  sums[0] = (int32_t)a;
+  sums[1] = (int32_t)b;
+  sums[2] = (int32_t)c;
+  sums[3] = (int32_t)d;
+#endif
+  for (; k < depth; ++k) {
+    for (int i = 0; i < 4; ++i) sums[i] += row[k] * other[i * column + k * step];
+  }
 }
 #endif
 
