@@ -17,6 +17,7 @@ from export.parity.outputs import corner_codes, parity
 from export.tflite.writer import write_tflite
 from qtorch.errors import UnsupportedLayer
 from tests.module_oracle import difference, outputs
+from tests.test_indices import Layers
 
 #: What follows the first layer: a function of the network and its result, a layer for it, and the shape of a sample.
 Form = tuple[Callable[[Any, Tensor], Any], Callable[[], nn.Module] | None, tuple[int, ...]]
@@ -69,6 +70,8 @@ _EACH_ROW = torch.linspace(-1, 1, 4 * 3 * 8).reshape(4, 3, 8)
 _OF_ROWS = torch.linspace(-1, 1, 192).cos().reshape(8, 8, 3)
 _PLACES = torch.tensor([[[0, 3, 1, 1], [2, 2, 0, 3], [1, 0, 3, 2], [3, -1, 2, 0]]])
 _MASK = torch.tensor([True, False, True, False])
+#: Two places of each line, others in each.
+_SCATTERED = (torch.arange(4 * 8 * 2).view(1, 4, 8, 2) * 5 + torch.tensor([0, 1])) % 8
 
 
 def _sampled(x: Tensor) -> Tensor:
@@ -208,6 +211,18 @@ FORMS: dict[str, Form] = {
             )
         )
     ),
+    "scatter along one axis": call(
+        lambda x: x.scatter(1, torch.tensor([3, 1]).view(1, 2, 1, 1).expand(x.shape[0], -1, *x.shape[2:]), x[:, :3])
+    ),
+    "scatter, a number": call(lambda x: x.scatter(3, _SCATTERED.expand(x.shape[0], -1, -1, -1), 0.25)),
+    "scatter one by one": call(
+        lambda x: x.flatten(1).scatter(1, torch.tensor([[7, 3, 4]]).expand(x.shape[0], -1), x[:, 0, 0, :4])
+    ),
+    "scatter_reduce": call(
+        lambda x: x.scatter_reduce(
+            1, torch.tensor([2, 0]).view(1, 2, 1, 1).expand(x.shape[0], -1, *x.shape[2:]), x[:, :2], "sum"
+        )
+    ),
     "slice_scatter": call(lambda x: torch.slice_scatter(x, x[:, :, :2], 2, 1, 7, 3)),
     "select_scatter": call(lambda x: torch.select_scatter(x, x[:, 0], 1, -2)),
     "diagonal written": written(lambda y, x: y.diagonal(0, 2, 3).copy_(x[:, :, 0])),
@@ -233,6 +248,31 @@ def test_a_form_computes_the_modules_numbers_and_the_devices(name: str) -> None:
     for found, right in zip(outputs(qat, data), expected, strict=True):
         # Some three roundings to 8 bits of what lies between -1 and 1.
         assert float((found - right).abs().max()) <= 0.05 * float(right.abs().max())
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda x, b: torch.bucketize(x, b).float(), id="bucketize"),
+        pytest.param(lambda x, b: torch.bucketize(x, b, right=True) * 0.5, id="bucketize, to the right"),
+        pytest.param(lambda x, b: torch.searchsorted(b, x, side="right") / 3.0, id="searchsorted"),
+    ],
+)
+def test_known_boundaries_are_counted_by_one_table(call: Callable[[Tensor, Tensor], Tensor]) -> None:
+    boundaries = torch.tensor([-1.5, -0.25, 0.0, 0.0, 0.25, 1.0])
+    # Of codes each is what the network makes of its number, those on a boundary too.
+    x = (torch.arange(256.0) - 128).view(-1, 4) / 64
+    net = Layers(lambda net, x: call(x, net.boundaries)).eval()
+    net.register_buffer("boundaries", boundaries)
+    qat = qtorch.prepare(net, x[:2]).eval()
+    torch.testing.assert_close(qat(x), net(x))
+    qtorch.calibrate(qat, [x])
+    graph = integer_graph(qat)
+    assert [node.op for node in graph.nodes] == ["table"]
+    assert parity(graph, write_tflite(graph), corner_codes(graph, 20), qat).engines["tflm"].exact_share == 1
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    torch.testing.assert_close(qat(x), net(x), rtol=0, atol=float(net(x).max()) / 500)
 
 
 def test_networks_of_volumes_train_as_they_are_and_move_little() -> None:

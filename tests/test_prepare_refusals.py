@@ -26,6 +26,22 @@ class Calls(nn.Module):
         return self.function(x)
 
 
+class Recurrent(nn.Module):
+    """A layer over so many numbers of such an image, and the last of its states that is asked for."""
+
+    def __init__(self, kind: type[nn.RNNBase], steps: int, state: int = 0, *, pack: bool = False) -> None:
+        super().__init__()
+        self.layer, self.steps, self.state, self.pack = kind(1, 2, batch_first=True), steps, state, pack
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = torch.cat([x.flatten(1)] * 2, 1)[:, : self.steps, None]
+        if self.pack:
+            lengths = torch.full((x.shape[0],), self.steps)
+            given = nn.utils.rnn.pack_padded_sequence(given, lengths, batch_first=True)
+        last = self.layer(given)[1]
+        return (last[self.state] if isinstance(last, tuple) else last)[0]
+
+
 def in_place_view(x: Tensor) -> Tensor:
     y = x * 2
     y.flatten(1).mul_(3)
@@ -55,6 +71,16 @@ def in_place_view(x: Tensor) -> Tensor:
         (Calls(lambda x: F.pairwise_distance(x, x, p=-3)), ["pairwise_distance, which comes to linalg_vector_norm"]),
         (Calls(lambda x: F.grid_sample(x, x[:, :2].movedim(1, -1))), ["grid_sample, which comes to", "pixels"]),
         (Calls(lambda x: x if x.sum() > 0 else -x), ["control flow"]),
+        (Calls(lambda x: torch.stack([y.relu() for y in x])), ["one sample of it", "without a loop over them"]),
+        (
+            Calls(lambda x: torch.stack([x[i] * 2 for i in range(x.shape[0])])),
+            ["one sample of it", "without a loop over them"],
+        ),
+        (Calls(lambda x: x[0]), ["one sample of it", "stay in one tensor"]),
+        (Recurrent(nn.GRU, 65), ["at most 64 steps", "65 steps", "nn.LSTM"]),
+        (Recurrent(nn.RNN, 193), ["at most 192 steps", "193 steps"]),
+        (Recurrent(nn.LSTM, 65, 1), ["at most 64 steps", "65 steps", "c_n"]),
+        (Recurrent(nn.GRU, 36, pack=True), ["packed by their lengths", "padded tensor"]),
         (Calls(lambda x: x.mean(())), ["dim=[]"]),
         (Calls(lambda x: F.leaky_relu(x, 5.0)), ["slope"]),
         (Calls(lambda x: x.view(-1, 2, 2, 2, 3, 6).mean((1, 3, 5))), ["at most 5 axes", "6"]),

@@ -63,6 +63,16 @@ def _of_state(layer: Any, x: Tensor) -> Tensor:
     return found
 
 
+def _of_states(layer: Any, x: Tensor) -> Tensor:
+    """From states of two layers, put together."""
+    first = torch.cat([x[:, 0], x[:, 0, :1]], 1)
+    apart = torch.cat([first.sigmoid().unsqueeze(0), first.tanh().unsqueeze(0)])
+    alike = first.unsqueeze(0).expand(2, -1, -1), first.unsqueeze(0).repeat(2, 1, 1)
+    states = (apart, alike[0]) if isinstance(layer, nn.LSTM) else alike[1]
+    found: Tensor = layer(x[:, 1:], states)[0]
+    return found
+
+
 def _cases() -> dict[str, tuple[nn.Module, Call]]:
     cases: dict[str, tuple[nn.Module, Call]] = {}
     for kind in (nn.LSTM, nn.GRU, nn.RNN):
@@ -90,6 +100,8 @@ def _cases() -> dict[str, tuple[nn.Module, Call]]:
             )
         }  # fmt: skip
     cases["LSTM, last cell state"] = nn.LSTM(3, 4, batch_first=True), lambda net, x: net(x)[1][1][0]
+    cases["LSTM, from states"] = nn.LSTM(3, 4, 2, batch_first=True), _of_states
+    cases["GRU, from states"] = nn.GRU(3, 4, 2, batch_first=True), _of_states
     cases["LSTM, projected"] = nn.LSTM(3, 4, 2, batch_first=True, proj_size=2, bidirectional=True), _states
     cases["RNN, relu"] = nn.RNN(3, 4, nonlinearity="relu", batch_first=True), _states
     for cell in (nn.LSTMCell(3, 4), nn.GRUCell(3, 4), nn.RNNCell(3, 4), nn.RNNCell(3, 4, nonlinearity="relu")):
@@ -173,6 +185,29 @@ def test_an_lstm_is_one_op_of_each_layer_and_direction() -> None:
     ops = [node.op for node in integer_graph(qat).nodes]
     assert ops.count("unidirectional_sequence_lstm") == 4
     assert set(ops) == {"unidirectional_sequence_lstm", "reverse_v2", "concatenation"}
+
+
+class Given(nn.Module):
+    """First states as inputs, as a person would hand them to a layer: layers first, or samples."""
+
+    def __init__(self, samples_first: bool) -> None:
+        super().__init__()
+        self.layer, self.samples_first = nn.LSTM(3, 4, 2, batch_first=True), samples_first
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Tensor:
+        if self.samples_first:
+            h, c = h.transpose(0, 1).contiguous(), c.transpose(0, 1).contiguous()
+        found: Tensor = self.layer(x, (h, c))[0]
+        return found
+
+
+def test_first_states_are_inputs_of_samples_first() -> None:
+    torch.manual_seed(0)
+    x, h, c = torch.randn(5, 3, 3), torch.randn(5, 2, 4), torch.randn(5, 2, 4)
+    with pytest.raises(UnsupportedLayer, match=r"samples along the first axis.*h\.transpose\(0, 1\)"):
+        qtorch.prepare(Given(False), (x, h.transpose(0, 1), c.transpose(0, 1)))
+    net = Given(True).eval()
+    torch.testing.assert_close(qtorch.prepare(net, (x, h, c)).eval()(x, h, c), net(x, h, c))
 
 
 def test_weights_of_steps_stand_in_the_file_once() -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import torch
 from torch import nn
+from torch.nn.utils import rnn
 
 from qtorch.errors import BadInput, UnsupportedLayer
 
@@ -21,8 +22,11 @@ _DECISIONS = frozenset({"GuardOnDataDependentSymNode", "DataDependentOutputExcep
 _OURS, _TORCHS = Path(__file__).parents[1], Path(torch.__file__).parent
 #: How export names the batch's size, which is no number to it.
 _BATCH = re.compile(r"\b[su]\d+\b")
+#: What a recurrent layer says of first states whose first axis is that of layers.
+_LAYERS_FIRST = re.compile(r"Expected hidden(\[\d\])? size")
 #: What export says of a constant that has no value: code took it out of a tensor by the back door.
 _KEPT_VALUE = "fake tensor in the exported program constant's list"
+_PACKING = {rnn.pack_padded_sequence.__code__, rnn.pack_sequence.__code__, rnn.pad_packed_sequence.__code__}
 _NUMBERS = re.compile(r"\.(numpy|tolist|item)\(\)|numpy\(\) is not|data-dependent")
 
 
@@ -41,6 +45,14 @@ def untraceable(net: nn.Module, error: Exception) -> BadInput:
             remedy="move data-dependent control flow out of forward, or compute both ways and choose between them; "
             "keep numbers tensors, as y.amax(1) instead of float(y.max()) does",
         )
+    if _packs(error.__traceback__):
+        return UnsupportedLayer(
+            where=where,
+            expected="sequences of one length, in one tensor",
+            got="sequences packed by their lengths",
+            remedy="give the recurrent layer the padded tensor itself; what it gives at the last step of each sequence "
+            "is taken by a mask: (y * last.unsqueeze(-1)).sum(1), last being an input of zeros and a one",
+        )
     if _KEPT_VALUE in str(error):
         return UnsupportedLayer(
             where=where,
@@ -55,6 +67,13 @@ def untraceable(net: nn.Module, error: Exception) -> BadInput:
             expected="values that stay in tensors",
             got=f"{kind}: {first}",
             remedy="write that line with functions of torch alone, or move it out of forward",
+        )
+    if _LAYERS_FIRST.search(first):
+        return UnsupportedLayer(
+            where=where,
+            expected="samples along the first axis of every input, states too",
+            got=f"{kind}: {_BATCH.sub('batch', first)}",
+            remedy="make states inputs [N, layers, H], and turn them for the layer: h.transpose(0, 1)",
         )
     if _BATCH.search(first):
         return UnsupportedLayer(
@@ -76,6 +95,13 @@ def own_line(trace: TracebackType | None) -> str:
     """``file.py:12: x = self.conv(x)`` of the last frame that is neither torch's nor this package's; empty without."""
     own = [frame for frame in traceback.extract_tb(trace) if is_own(frame.filename) and frame.line]
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}" if own else ""
+
+
+def _packs(trace: TracebackType | None) -> bool:
+    """Whether code failed that packs sequences, or that has packed ones in its hands."""
+    frames = [frame for frame, _ in traceback.walk_tb(trace)]
+    packed = (value for frame in frames for value in frame.f_locals.values() if isinstance(value, rnn.PackedSequence))
+    return any(frame.f_code in _PACKING for frame in frames) or next(packed, None) is not None
 
 
 @cache

@@ -55,7 +55,11 @@ def attributes(call: Call) -> dict[str, Any]:
         entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
     entries += [slice(None)] * (len(shape) - len(entries))
     if entries[0] != slice(None):
-        raise Refused(expected="all of the batch axis", got=f"index {index}", remedy="begin with x[:, ...]")
+        raise Refused(
+            expected="all of the batch axis",
+            got=f"index {index}" + (", one sample of it" if isinstance(entries[0], int) else ""),
+            remedy="let samples stay in one tensor, without a loop over them: begin with x[:, ...]",
+        )
     require_elements(call)
     begin, end, strides, shrunk = [0], [1], [1], 0
     for axis, (entry, size) in enumerate(zip(entries[1:], shape[1:], strict=True), 1):

@@ -284,3 +284,30 @@ def _ravel(input: Any) -> Any:
 @decomposes("atleast_1d", "atleast_2d", "atleast_3d")
 def _atleast(input: Any) -> Any:
     return reshaped(input, result_shape(input))
+
+
+@decomposes("rot90")
+def _rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
+    first, second = (axis_of(input, dim) for dim in dims)
+    order = list(range(len(shape_of(input))))
+    order[first], order[second] = second, first
+    turns = {
+        0: lambda: input,
+        1: lambda: permuted(aten.flip.default(input, [second]), order),
+        2: lambda: aten.flip.default(input, [first, second]),
+        3: lambda: aten.flip.default(permuted(input, order), [second]),
+    }
+    return turns[k % 4]() if k % 4 else None
+
+
+@decomposes("diff")
+def _diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    axis, x = axis_of(input, dim), input
+    given = [each for each in (prepend, input, append) if each is not None]
+    if axis == 0 or not all(isinstance(shape_of(each)[axis], int) for each in given):
+        return None
+    x = concatenated(given, axis)
+    for _ in range(n):
+        size = shape_of(x)[axis]
+        x = aten.sub.Tensor(sliced(x, axis, 1, size), sliced(x, axis, 0, size - 1))
+    return x if n else None

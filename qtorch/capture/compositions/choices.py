@@ -22,8 +22,9 @@ from qtorch.capture.compositions.conditions import (
     steps_from,
     table_of,
 )
+from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.masks import filled, of_one_sample
-from qtorch.capture.compositions.table import decomposes, is_constant, result_shape, same_shape, shape_of
+from qtorch.capture.compositions.table import decomposes, is_constant, result_shape, same_shape, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
 from qtorch.families.functions_of_one_number import Steps, in_one_table
 
@@ -33,6 +34,9 @@ aten = torch.ops.aten
 _EXTREMA: Mapping[str, Any] = {
     "gt": aten.maximum.default, "ge": aten.maximum.default, "lt": aten.minimum.default, "le": aten.minimum.default,
 }  # fmt: skip
+
+#: Calls that make floats of counts.
+_OF_COUNTS = frozenset({"_to_copy", "add", "div", "mul", "sub", "to", "type_as"})
 
 
 @decomposes("where")
@@ -84,6 +88,31 @@ def _condition_of_ones(x: Any) -> Steps:
     steps: Any = x.node.args[1]
     name, *chains = steps[0]
     return tuple(chains[0]) if len(steps) == 1 and name == "where" and tuple(chains[1:]) == ONES else ()
+
+
+@decomposes("bucketize", "searchsorted")
+def _bucketize(
+    input: Any, boundaries: Any = None, sorted_sequence: Any = None, right: bool = False, out_int32: bool = False,
+    side: Any = None,
+) -> Any:  # fmt: skip
+    """How many known boundaries lie below each number, as one table, where that is made a float of."""
+    origin = writer_of(input).origin
+    value = known_value(boundaries if sorted_sequence is None else sorted_sequence)
+    if value is None or value.dim() != 1 or not 0 < len(value) < 256 or bool((value.diff() < 0).any()):
+        return None
+    if not all(operator_name(user) in _OF_COUNTS and user.meta["val"].dtype is torch.float32 for user in origin.users):
+        return None
+    relation = "ge" if right or side == "right" else "gt"
+    return table_of(input, input.node, _counted(relation, value.tolist(), 0))
+
+
+def _counted(relation: str, boundaries: list[float], below: int) -> Steps:
+    """The chain to the number of boundaries that a relation holds for, and those known to be ``below``."""
+    if not boundaries:
+        return (("fill", float(below)),)
+    middle = len(boundaries) // 2
+    more = _counted(relation, boundaries[middle + 1 :], below + middle + 1)
+    return (("where", ((relation, boundaries[middle]),), more, _counted(relation, boundaries[:middle], below)),)
 
 
 @decomposes("index_put")

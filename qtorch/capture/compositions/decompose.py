@@ -53,8 +53,8 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-#: Of indices; all others are of floats.
-_OF_INDICES = frozenset({"argmax", "argmin"})
+#: Of indices and counts; all others are of floats.
+_OF_INDICES = frozenset({"argmax", "argmin", "bucketize", "searchsorted"})
 
 
 def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozenset({"int8"})) -> None:

@@ -141,6 +141,45 @@ def _scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
     return _written(input, axis, places, src, add=True)
 
 
+@decomposes("scatter", "scatter_reduce")
+def _scatter(
+    input: Any, dim: int, index: Any, src: Any = None, value: Any = None, reduce: Any = None, include_self: bool = True
+) -> Any:
+    """Of places that are the same wherever they stand along the other axes, or of few."""
+    axis, shape = axis_of(input, dim), shape_of(input)
+    places, add = _places_of_all(input, axis, index), reduce in ("add", "sum")
+    if (reduce is not None and not add) or not include_self:
+        return None
+    if places is None:
+        return None if add else _each_written(input, axis, index, src, value)
+    wanted = (*shape[:axis], len(places), *shape[axis + 1 :])
+    if src is None:
+        src = _spread(constant(input, torch.tensor(float(value))), wanted)
+    else:
+        src = sliced(src, axis, 0, len(places))
+    return _written(input, axis, places, src, add) if same_shape(shape_of(src)[1:], wanted[1:]) else None
+
+
+def _each_written(x: Any, axis: int, index: Any, src: Any, number: Any) -> Any:
+    """``x`` with numbers of ``src``, or one number, at places that are told one by one, no place twice."""
+    value, (batch, *sizes) = known_value(same_for_all(index)), shape_of(x)
+    if value is None or axis == 0 or value.dim() != len(sizes) + 1 or value.shape[0] != 1:
+        return None
+    places, count = value.expand(1, *shape_of(index)[1:]), math.prod(sizes)
+    if bool((torch.zeros(1, *sizes).scatter_add(axis, places, torch.ones(places.shape)) > 1).any()):
+        return None
+    if src is None:
+        return aten.where.ScalarSelf(constant(x, torch.zeros(1, *sizes).scatter(axis, places, 1.0) > 0), number, x)
+    behind, *given = shape_of(src)
+    if not same_shape([behind], [batch]):
+        return None
+    numbered = count + torch.arange(math.prod(given)).reshape(1, *given)[tuple(slice(size) for size in places.shape)]
+    order = torch.arange(count).reshape(1, *sizes).scatter(axis, places, numbered)
+    both = [reshaped(each, (batch, math.prod(shape_of(each)[1:]))) for each in (x, src)]
+    taken = picked(concatenated(both, 1), 1, order.flatten().tolist())
+    return None if taken is None else reshaped(taken, (batch, *sizes))
+
+
 @decomposes("index_put")
 def _index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     shape = shape_of(input)
@@ -339,30 +378,3 @@ def _masked(x: Any, kept: Any, diagonal: int) -> Any:
         return None
     mask = kept(torch.ones(sizes), diagonal).reshape(*[1] * (len(shape_of(x)) - 2), *sizes)
     return aten.mul.Tensor(x, constant(x, mask))
-
-
-@decomposes("rot90")
-def _rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
-    first, second = (axis_of(input, dim) for dim in dims)
-    order = list(range(len(shape_of(input))))
-    order[first], order[second] = second, first
-    turns = {
-        0: lambda: input,
-        1: lambda: permuted(aten.flip.default(input, [second]), order),
-        2: lambda: aten.flip.default(input, [first, second]),
-        3: lambda: aten.flip.default(permuted(input, order), [second]),
-    }
-    return turns[k % 4]() if k % 4 else None
-
-
-@decomposes("diff")
-def _diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    axis, x = axis_of(input, dim), input
-    given = [each for each in (prepend, input, append) if each is not None]
-    if axis == 0 or not all(isinstance(shape_of(each)[axis], int) for each in given):
-        return None
-    x = concatenated(given, axis)
-    for _ in range(n):
-        size = shape_of(x)[axis]
-        x = aten.sub.Tensor(sliced(x, axis, 1, size), sliced(x, axis, 0, size - 1))
-    return x if n else None

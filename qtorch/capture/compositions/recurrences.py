@@ -21,13 +21,19 @@ from qtorch.capture.compositions.recurrent_layers import (
     reads,
 )
 from qtorch.capture.compositions.table import decomposes, shape_of, sliced, writer_of
-from qtorch.capture.nodes import ONE_GRID, is_zeros
+from qtorch.capture.nodes import ONE_GRID, is_zeros, operator_name, source_line
+from qtorch.errors import UnsupportedLayer
 from qtorch.families.long_short_term_memory import sequence_lstm
 
 aten = torch.ops.aten
 
 #: The most steps that are written out: of an LSTM or a GRU each is a dozen ops, of an RNN four.
 _MOST_STEPS, _MOST_SIMPLE_STEPS = 64, 192
+
+_LSTM_OF_ANY_LENGTH = (
+    "without proj_size, beginning with zeros and without its c_n read, an LSTM of any length is one op"
+)
+_OTHER_THAN_LSTM = "nn.LSTM without proj_size, which begins with zeros, is one op of any length"
 
 
 @decomposes("lstm")
@@ -116,8 +122,7 @@ def _lstm_steps(
 ) -> Made | None:
     of_input, of_state, *biases = parameters
     size = shape_of(of_state)[0] // 4
-    if len(x) > _MOST_STEPS:
-        return None
+    _require_few(x, _MOST_STEPS, _LSTM_OF_ANY_LENGTH)
     of_inputs = x.through(of_input, _sum(biases))
     hidden, cell = first
     hiddens = []
@@ -143,8 +148,7 @@ def _lstm_steps(
 def _gru_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
     of_input, of_state, *biases = parameters
     size = shape_of(of_state)[1]
-    if len(x) > _MOST_STEPS:
-        return None
+    _require_few(x, _MOST_STEPS)
     # Of the candidate, what comes of the state is multiplied by a gate, its bias too.
     gating, candidate = _at(2 * size, of_input), _at(2 * size, of_state)
     gate_bias, input_bias, state_bias = None, None, None
@@ -174,8 +178,7 @@ def _gru_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...
 def _rnn_steps(function: Any) -> RecurrentLayer:
     def steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...], backward: bool) -> Made | None:
         of_input, of_state, *biases = parameters
-        if len(x) > _MOST_SIMPLE_STEPS:
-            return None
+        _require_few(x, _MOST_SIMPLE_STEPS)
         of_inputs = x.through(of_input, _sum(biases))
         (hidden,) = first
         hiddens = []
@@ -199,6 +202,24 @@ decomposes("rnn_relu")(_steps_of(_rnn_steps(aten.relu.default)))
 decomposes("gru_cell")(_cell_of(_gru_steps))
 decomposes("rnn_tanh_cell")(_cell_of(_rnn_steps(aten.tanh.default)))
 decomposes("rnn_relu_cell")(_cell_of(_rnn_steps(aten.relu.default)))
+
+
+def _require_few(x: Sequential, most: int, longer: str = _OTHER_THAN_LSTM) -> None:
+    """Refuse a layer of more steps than can be written out.
+
+    Raises:
+        UnsupportedLayer: there are more.
+    """
+    if len(x) > most:
+        call = writer_of(x.tensor).origin
+        line = source_line(call)
+        raise UnsupportedLayer(
+            where=f"call of {operator_name(call)}" + (f" ({line})" if line else ""),
+            expected=f"at most {most} steps of a recurrent layer that is written out, step by step",
+            got=f"{len(x)} steps",
+            remedy=f"{longer}; or take fewer steps, as behind a convolution with a stride; or let the network compute "
+            "one step, by a cell, with its states as inputs and outputs",
+        )
 
 
 def _order(x: Sequential, backward: bool) -> Sequence[int]:

@@ -15,7 +15,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
-from qtorch.capture.compositions.table import concatenated, is_constant, permuted, shape_of, writer_of
+from qtorch.capture.compositions.table import (
+    concatenated,
+    is_constant,
+    is_one,
+    permuted,
+    same_shape,
+    shape_of,
+    writer_of,
+)
 from qtorch.capture.nodes import is_zeros, operator_name
 
 __all__ = ["Made", "RecurrentLayer", "Sequential", "first_states", "layers", "reads"]
@@ -77,9 +85,17 @@ def first_states(hx: Any, count: int) -> list[Any] | None:
     if name == "stack" and axes in ((), (0,)):
         parts = [fx.Proxy(each, hx.tracer) for each in hx.node.args[0]]
         return [None if is_zeros(each.node) else each for each in parts]
-    if name not in ("unsqueeze", "expand") and not _swaps(hx.node):
+    if name in ("cat", "concat") and axes in ((), (0,), (-3,)):
+        parts = [fx.Proxy(each, hx.tracer) for each in hx.node.args[0]]
+        found = [first_states(each, shape_of(each)[0]) for each in parts]
+        return None if any(each is None for each in found) else [one for each in found for one in each or ()]
+    if name not in ("unsqueeze", "expand", "repeat") and not _swaps(hx.node):
         return None
     source = fx.Proxy(hx.node.args[0], hx.tracer)
+    if name in ("expand", "repeat") and is_one(shape_of(source)[0]) and operator_name(source.node) == "unsqueeze":
+        # The same in every layer; of one sample or of all.
+        alike = same_shape(shape_of(source)[1:], shape_of(hx)[1:])
+        return (first_states(source, 1) or []) * count if alike else None
     if name == "unsqueeze":
         return [source] if axes in ((0,), (-3,)) and count == 1 else None
     if name == "expand":
