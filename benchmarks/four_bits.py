@@ -16,6 +16,7 @@ import qtorch
 from benchmarks.mlperf_networks import REFERENCES, Reference
 from benchmarks.suite import Suite, markdown_table
 from export.c.network import c_network
+from export.c.optimize import Optimize
 from export.c.source import c_source
 from export.cost.machines import replayed
 from export.graph.build import integer_graph
@@ -40,7 +41,10 @@ _LAYERS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...], 
         "depthwise_conv_2d", _WINDOW | {"depth_multiplier": 1}, (2, 5, 5, 64), (1, 3, 3, 64), 3
     ),
 }  # fmt: skip
-_MACHINES = ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32", "atmega328p")
+_MACHINES: tuple[tuple[str, Optimize], ...] = (
+    *((name, "size") for name in ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32", "atmega328p")),
+    ("cortex_m4", "balanced"),
+)
 
 
 _SIZES = ("constants, 8 bits", "4 bits", "program, 8 bits", "4 bits")
@@ -61,21 +65,22 @@ def _layer(label: str) -> dict[int, Graph]:
 
 def _counted() -> Iterator[dict[str, Any]]:
     for label in _LAYERS:
-        for name in _MACHINES:
+        for name, build in _MACHINES:
             machine = MACHINES[name]
             if reason := available(machine):
                 raise BadConfiguration(where="four_bits", expected="an emulator", got="none", remedy=reason)
             if name == "atmega328p" and "fully" not in label:
                 continue  # 2 KB of RAM hold none of the others
             for bits, graph in _layer(label).items():
-                found = replayed(graph, machine, 4, "size")
-                yield {"layer": label, "machine": name, "bits": bits, "count": round(found.median), "unit": found.unit,
-                       "constants": _constants(graph, machine.cpu), "flash": found.flash}  # fmt: skip
+                found = replayed(graph, machine, 4, build)
+                yield {"layer": label, "machine": name, "build": build, "bits": bits, "count": round(found.median),
+                       "unit": found.unit, "constants": _constants(graph, machine.cpu, build),
+                       "flash": found.flash}  # fmt: skip
 
 
-def _constants(graph: Graph, cpu: str = "host") -> int:
+def _constants(graph: Graph, cpu: str = "host", build: Optimize = "size") -> int:
     """Bytes of plain C."""
-    return sum(c_source("net", c_network(graph, cpu)).constant_bytes.values())
+    return sum(c_source("net", c_network(graph, cpu, build)).constant_bytes.values())
 
 
 def _network(reference: Reference, bits: int) -> Graph:
@@ -98,20 +103,20 @@ def _measure() -> dict[str, Any]:
 
 
 def _table(found: dict[str, Any]) -> list[str]:
-    layers: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    layers: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
     for row in found["layers"]:
-        layers.setdefault((row["layer"], row["machine"]), {})[row["bits"]] = row
+        layers.setdefault((row["layer"], row["machine"], row["build"]), {})[row["bits"]] = row
     networks: dict[str, dict[int, dict[str, Any]]] = {}
     for row in found["networks"]:
         networks.setdefault(row["network"], {})[row["bits"]] = row
     return [
         *markdown_table(
-            ["layer", "machine", "8 bits", "4 bits", "times", *_SIZES],
+            ["layer", "machine", "build", "8 bits", "4 bits", "times", *_SIZES],
             [
-                [label, machine, f"{by[8]['count']:,} {by[8]['unit']}", f"{by[4]['count']:,}",
+                [label, machine, build, f"{by[8]['count']:,} {by[8]['unit']}", f"{by[4]['count']:,}",
                  f"{by[4]['count'] / by[8]['count']:.2f}", *(f"{by[bits][what]:,}" for what in ("constants", "flash")
                  for bits in (8, 4))]
-                for (label, machine), by in layers.items()
+                for (label, machine, build), by in layers.items()
             ],
         ),
         "",

@@ -85,6 +85,7 @@ OF_ROWS = {"row_sums", "average_of_sums", "mean_of_sums", "copy"}
 OF_ONE_PROCESSOR = {
     "add_short_mve_s8",
     "conv_2d_avr",
+    "conv_2d_joined_s4",
     "conv_2d_joined_s8",
     "conv_2d_mve_s8",
     "conv_2d_pairs_s8",
@@ -99,6 +100,7 @@ OF_ONE_PROCESSOR = {
     "depthwise_sequence_mve_s8",
     "depthwise_square_mve_s8",
     "fully_connected_avr",
+    "fully_connected_joined_s4",
     "fully_connected_joined_s8",
     "fully_connected_mve_s8",
     "fully_connected_padded_mve_s8",

@@ -18,7 +18,7 @@ from export.c.optimize import Optimize
 from export.checkkernel import Case, Form, checked, drawn, forms
 from export.checkkernel.__main__ import main
 from export.checkkernel.check import Outcome
-from export.checkkernel.drawing import Room, case_of
+from export.checkkernel.drawing import Room, case_of, ops_of
 from export.checkkernel.forms import Forms
 from export.checkkernel.targets import Target, targets
 from export.graph.ir import Graph
@@ -234,6 +234,13 @@ def test_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "conv_2d_s8" in said
     assert "right" in said
+
+
+def test_cases_of_a_kernel_are_drawn_from_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    here("host")
+    assert ops_of("conv_2d_joined_s4") == ops_of("conv_2d_s8") == ("conv_2d", "depthwise_conv_2d")
+    assert main(["--target", "host", "--cases", "6", "--kernel", "softmax_s8"]) == 0
+    assert "softmax_s8" in capsys.readouterr().out
 
 
 def test_command_fails_where_nothing_was_checked(capsys: pytest.CaptureFixture[str]) -> None:

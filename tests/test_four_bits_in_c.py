@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from tests.c_programs import COMPILERS, STRICT, command, main_of, run_program, succeed, write
 from tests.conftest import in_turn
-from tests.table_kernels import kernels_of
+from tests.table_kernels import by_table, kernels_of
 
 needs_compiler = pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
 
@@ -229,7 +230,7 @@ def _pairs_of_eight(op: str, least: int) -> tuple[Graph, Sample, np.ndarray]:
     rows = np.stack([low, high, high, low, high, low, low, high])
     arrays = {"input": np.diag(np.full(low.size, 15, np.int8))[::8], "weight": rows}
     arrays["input"][:, ::7] -= 3
-    return _eight_outputs(op, arrays, 1.0)
+    return _eight_outputs(op, arrays, 4.5)
 
 
 def _ends_of_eight(op: str, least: int) -> tuple[Graph, Sample, np.ndarray]:
@@ -270,11 +271,39 @@ def test_eight_outputs(machine: str, drawn: Callable[[str, int], tuple[Any, ...]
         assert _replayed(each, graph, sample, expected, network=network).first is None
 
 
+JOINED = ("fully_connected_joined_s4", "conv_2d_joined_s4")
+OF_JOINED: dict[str, Callable[[], tuple[Graph, Sample, np.ndarray]]] = {
+    **{x: partial(_layer, x) for x in [each for each in LAYERS if "depth" not in each and "groups" not in each][2:]},
+    **{f"{op}, pairs": partial(_pairs_of_eight, op, -8) for op in ("fully_connected", "conv_2d")},
+    **{f"{op}, ends": partial(_ends_of_eight, op, -8) for op in ("fully_connected", "conv_2d")},
+}
+
+
+@pytest.mark.parametrize(
+    "machine", ["host_sanitized", *(pytest.param(name, marks=pytest.mark.qemu) for name in ("cortex_m4", "cortex_m33"))]
+)
+class TestFourWeightsInAHalfword:
+    @pytest.mark.parametrize("label", OF_JOINED)
+    def test_a_layer(self, machine: str, label: str) -> None:
+        graph, sample, expected = OF_JOINED[label]()
+        assert kernels_of(network := by_table(graph, "cortex-m4", *JOINED)) < set(JOINED)
+        assert _replayed(machine, graph, sample, expected, network=network).first is None
+
+    def test_the_largest_sums_that_fit(self, machine: str) -> None:
+        """4096 times the sum of 511 products of -8 and -128 fits 32 bits, of 512 not: those have another kernel."""
+        for inputs, fits in ((511, True), (512, False)):
+            arrays = {"input": np.full((3, inputs), -128, np.int8), "weight": np.full((4, inputs), -8, np.int8)}
+            graph, sample, expected = _eight_outputs("fully_connected", arrays, 8192.0)
+            network = by_table(graph, "cortex-m4", *JOINED)
+            assert (kernels_of(network) == {JOINED[0]}) is fits
+            assert _replayed(machine, graph, sample, expected, network=network).first is None
+
+
 def _wide_layer(op: str) -> tuple[Graph, Sample, np.ndarray]:
     """As networks have them, and no weight of -8."""
     image, kernel, window = {
         "fully_connected": ((3, 128), (64, 128), 0),
-        "pointwise": ((2, 4, 4, 64), (32, 1, 1, 64), 1),
+        "pointwise": ((2, 4, 4, 64), (64, 1, 1, 64), 1),
         "conv_2d": ((2, 4, 4, 16), (32, 3, 3, 16), 3),
         "depthwise_conv_2d": ((2, 5, 5, 64), (1, 3, 3, 64), 3),
     }[op]
@@ -297,7 +326,7 @@ def _wide_layer(op: str) -> tuple[Graph, Sample, np.ndarray]:
     ("machine", "optimize"),
     [
         *((machine, "size") for machine in ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")),
-        *((machine, "balanced") for machine in ("cortex_m0", "cortex_m55", "riscv32")),
+        *((machine, "balanced") for machine in ("cortex_m0", "cortex_m4", "cortex_m33", "cortex_m55", "riscv32")),
     ],
 )
 def test_instructions_are_at_most_those_of_bytes_and_three_tenths(machine: str, optimize: Optimize, op: str) -> None:

@@ -163,6 +163,11 @@ def _of_4_bits() -> Iterator[Shape]:
     )  # fmt: skip
     for image, outputs in windows:
         yield Shape("conv_2d", image, outputs, (3, 3), bits=4, relu=outputs % 4 > 0)
+    # What is left over and the arithmetic of the outputs, each without the other.
+    for inputs, outputs in ((128, 64), (72, 16), (96, 14), (40, 9)):
+        yield Shape("fully_connected", (inputs,), outputs, bits=4, relu=outputs % 4 == 0)
+    for size, inputs, outputs in ((1, 64, 64), (1, 32, 24), (1, 40, 11), (3, 16, 32), (3, 12, 8), (3, 20, 10)):
+        yield Shape("conv_2d", (5, 5, inputs), outputs, (size, size), bits=4, relu=outputs % 4 == 0)
     for image in ((6, 6, 64), (9, 9, 80), (7, 5, 71), (8, 8, 96), (5, 5, 120), (12, 4, 65), (4, 4, 72), (10, 10, 90)):
         yield Shape("depthwise_conv_2d", image, image[-1], (3, 3), bits=4, relu=image[-1] % 4 > 0)
 

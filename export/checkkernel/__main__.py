@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from export.checkkernel.build import clang_for
 from export.checkkernel.check import Finding, Outcome, checked, findings
-from export.checkkernel.drawing import Case, drawn
+from export.checkkernel.drawing import Case, drawn, ops_of
 from export.checkkernel.targets import Target, targets
 from export.console.page import Line, Table
 from export.console.terminal import show
@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     every = targets()
     parser = argparse.ArgumentParser("python -m export.checkkernel", description=(__doc__ or "").partition(": ")[2])
     parser.add_argument("--target", choices=every, action="append", help="may be repeated (default: all)")
-    parser.add_argument("--kernel", default="", help="only cases that call this kernel of firmware/c")
+    parser.add_argument(
+        "--kernel", default="", help="only cases that call this kernel of firmware/c, drawn from its rows"
+    )
     parser.add_argument("--op", choices=sorted(ROWS), action="append", help="only cases of this row; may be repeated")
     parser.add_argument("--seed", type=_from(0), default=0, help="that cases are drawn from (default: 0)")
     parser.add_argument("--cases", type=_from(1), default=200, help="how many are drawn (default: 200)")
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--clang", action="store_true", help="compiles the kernels, where it makes code for the target")
     options = parser.parse_args(arguments)
+    ops = tuple(options.op or (ops_of(options.kernel) if options.kernel else ()))
     failed = False
     for name in options.target or every:
         target = every[name]
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed |= options.target is not None
             continue
         begun = time.monotonic()
-        cases = _cases(options, target)
+        cases = _cases(options, ops, target)
         try:
             built = Options(optimize=(options.optimize,), seconds=600)
             outcomes = checked(cases, target, options=built, kernel=options.kernel, clang=options.clang)
@@ -88,9 +91,9 @@ def _nothing(options: argparse.Namespace, cases: int) -> str:
     return f"nothing was checked: {what} in {cases} cases. Remedy: more --cases, another --seed, --op or --kernel"
 
 
-def _cases(options: argparse.Namespace, target: Target) -> list[Case]:
+def _cases(options: argparse.Namespace, ops: tuple[str, ...], target: Target) -> list[Case]:
     numbers = range(options.cases) if options.case is None else [options.case]
-    found = (drawn(options.seed, number, target.room, tuple(options.op or ())) for number in numbers)
+    found = (drawn(options.seed, number, target.room, ops) for number in numbers)
     return [case for case in found if case is not None]
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from export.c.network import portable_calls
+from export.c.targets.table import KERNELS
 from export.graph.interpret import interpret
 from export.graph.ir import Graph, MalformedGraph
 from export.rows.samples import batch_of, carried_by, sample_graph
-from qtorch.errors import AccumulatorOverflow
+from qtorch.errors import AccumulatorOverflow, UnsupportedLayer
 from qtorch.families.convolution import weighted_sample
 from qtorch.families.whole_numbers import whole_samples
 from qtorch.numbers.grid import CODE_RANGE
@@ -22,7 +24,7 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Row, Sample
 from qtorch.row.shape_rule import BadShape
 
-__all__ = ["Case", "Room", "case_of", "drawn"]
+__all__ = ["Case", "Room", "case_of", "drawn", "ops_of"]
 
 #: Runs of a case, each on other codes.
 _RUNS = 2
@@ -91,6 +93,19 @@ def drawn(seed: int, number: int, room: Room, ops: tuple[str, ...] = ()) -> Case
         if case is not None:
             return case
     return None
+
+
+def ops_of(kernel: str) -> tuple[str, ...]:
+    """Names of the rows some of whose samples call a kernel, or one in the place of which it may stand; maybe none."""
+    names = {kernel}.union(*(row.replaces for row in KERNELS if row.kernel == kernel))
+    return tuple(name for name in ROWS if any(names & _called(name, sample) for sample in _samples(name)))
+
+
+def _called(name: str, sample: Sample) -> set[str]:
+    try:
+        return {call.kernel for calls in portable_calls(sample_graph(ROWS[name], sample)) for call in calls}
+    except UnsupportedLayer:
+        return set()
 
 
 def _case(rng: np.random.Generator, seed: int, number: int, row: Row, room: Room) -> Case | None:

@@ -252,8 +252,6 @@ Q_JOINED_FOUR_FUNCTION(q_joined_four_exact, Q_EXACT, Q_JOINED_EXACT)
 #undef Q_JOINED_BLOCK
 #undef Q_JOINED_HALF
 #undef Q_JOINED_ONE
-#undef Q_JOINED_EXACT
-#undef Q_JOINED_STARTED
 #endif
 
 // Sums of a pixel with the two weights of each of steps words; those of weights are next words apart, of codes step. Of

@@ -11,7 +11,7 @@ from export.c.targets.operands import accumulators, numbers, weights
 from export.c.targets.windows import LEAST_WINDOW, SIZES, copied_windows, padded_window, plain_windows
 from qtorch.row.kernel_call import Accumulators, Argument, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["paired_channels", "paired_pixels", "unpacked_pixels"]
+__all__ = ["paired_channels", "paired_pixels", "started", "unpacked_pixels"]
 
 #: As in ``firmware/c/pairs.h``: the fields' distance, and what the two lower fields of a sum start at.
 _FIELD, _OFFSET = 21, 1 << 20
@@ -83,7 +83,7 @@ def _pixels(
         **{name: sizes[name] for name in SIZES},
         "padded": int(padded_window(sizes)),
     }
-    return matrix, _started(accumulators(call), offset), chunks, sizes, arguments
+    return matrix, started(accumulators(call), offset), chunks, sizes, arguments
 
 
 def paired_channels(call: KernelCall) -> KernelCall | None:
@@ -107,7 +107,7 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
     if np.abs(folded).max() >= 2**30:
         return None
     order = np.stack([first, first + 1], 1).reshape(-1)
-    rescaling = _started(replace(sums, bias=folded), np.where(np.arange(len(order)) % 2, 0, _OFFSET), order)
+    rescaling = started(replace(sums, bias=folded), np.where(np.arange(len(order)) % 2, 0, _OFFSET), order)
     plane_h = (sizes["out_h"] - 1) * sizes["stride_h"] + sizes["window_h"]
     plane_w = (sizes["out_w"] - 1) * sizes["stride_w"] + sizes["window_w"]
     sizes |= {"padding_code": sizes["in_zero_point"], "plane_h": plane_h, "plane_w": plane_w}
@@ -167,7 +167,7 @@ def _int32(words: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray((words & 0xFFFFFFFF).astype(np.uint32).view(np.int32))
 
 
-def _started(sums: Accumulators, offset: np.ndarray, order: np.ndarray | None = None) -> Rescaling:
+def started(sums: Accumulators, offset: np.ndarray, order: np.ndarray | None = None) -> Rescaling:
     """The requantization of sums that come ``offset`` too large and without bias, of the channels in ``order``."""
     rescaling = requantization(sums)
     words = rescaling.words.astype(np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from export.c.targets import avr, cortex_m, helium, joined, small_cores, winograd
+from export.c.targets import avr, cortex_m, helium, joined, joined_s4, small_cores, winograd
 from export.c.targets.halves import in_fields
 from export.c.targets.kernel_row import KernelRow, Portable, anywhere
 from export.c.targets.kernel_work import (
@@ -60,7 +60,7 @@ _RISCV, _CONVOLUTIONS = frozenset({"riscv32", "riscv32-p4"}), frozenset({"pointw
 
 #: What these compute at a time.
 _JOINED, _JOINED_DENSE, _IN_VECTORS, _DENSE_VECTORS = Tile(3, 2, 4), Tile(1, 4, 8), Tile(2, 4, 16), Tile(1, 8, 16)
-_FIELDS = Tile(1, 4, 16)
+_FIELDS, _JOINED_S4, _JOINED_DENSE_S4 = Tile(1, 4, 16), Tile(2, 4, 8), Tile(1, 4, 16)
 _FOUR_WINDOWS, _TWO_BY_TWO = (1, 4), (2, 2)
 _DEPTHWISE, _DENSE = frozenset({"depthwise_conv_2d_s8"}), frozenset({"fully_connected_s8"})
 
@@ -183,6 +183,26 @@ KERNELS = (
         shape="eight inputs and four outputs at least, weights of 8 bits; codes cut off at the ends alone",
         work=partial(dense_tiles, _JOINED_DENSE),
         code=partial(tiles_code, _JOINED_DENSE),
+    ),
+    KernelRow(
+        kernel="conv_2d_joined_s4",
+        cpus=_HALFWORDS,
+        replaces=_CONVOLUTIONS,
+        make=joined_s4.joined_convolution_s4,
+        shape="three pixels at least, weights of 4 bits, sums with every fourth channel of less than 2^19, no "
+        "dilation, one group; codes cut off at the ends alone",
+        work=partial(gathered_work, _JOINED_S4),
+        code=partial(tiles_code, _JOINED_S4),
+    ),
+    KernelRow(
+        kernel="fully_connected_joined_s4",
+        cpus=_HALFWORDS,
+        replaces=_DENSE,
+        make=joined_s4.joined_dense_s4,
+        shape="eight inputs and four outputs at least, weights of 4 bits, sums with every fourth output of less than "
+        "2^19; codes cut off at the ends alone",
+        work=partial(dense_tiles, _JOINED_DENSE_S4),
+        code=partial(tiles_code, _JOINED_DENSE_S4),
     ),
     *(
         KernelRow(
