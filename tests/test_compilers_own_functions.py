@@ -30,8 +30,11 @@ FLOATS = re.compile(
 LONG_PRODUCTS = re.compile(r"__aeabi_lmul|__muldi3")
 
 MACHINE = [
-    *(pytest.param(name, marks=pytest.mark.qemu) for name in ("cortex_m0", "cortex_m4", "riscv32")),
-    *(pytest.param(name, marks=[pytest.mark.qemu, pytest.mark.sweep]) for name in ("cortex_m3", "cortex_m55")),
+    pytest.param("cortex_m0", marks=pytest.mark.qemu),
+    *(
+        pytest.param(name, marks=[pytest.mark.qemu, pytest.mark.sweep])
+        for name in ("cortex_m3", "cortex_m4", "cortex_m55", "riscv32")
+    ),
     pytest.param("atmega328p", marks=pytest.mark.avr),
 ]
 

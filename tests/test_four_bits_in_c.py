@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,10 @@ def test_small_counts_of_all_kinds(compiler: str, cpu: str, tmp_path: Path, monk
         np.testing.assert_array_equal(got, expected, err_msg=name)
 
 
-#: What reads them two to a byte, by processor, where flash is to be small: dense, pointwise, convolution, depthwise.
+_BOTH = product(("cortex_m0", "cortex_m4", "cortex_m55", "riscv32"), ("size", "balanced"))
+COUNTED = [*_BOTH, ("cortex_m3", "size"), ("cortex_m33", "balanced")]
+WIDE = ("fully_connected", "pointwise", "conv_2d", "depthwise_conv_2d")
+#: What reads them two to a byte, by processor, where flash is to be small.
 CHOSEN = {
     **dict.fromkeys(("cortex_m0", "cortex_m3", "riscv32"), ("fully_connected_s4", "pointwise_s4", "conv_2d_s4", "")),
     "cortex_m55": ("fully_connected_mve_s8", "pointwise_mve_s8", "conv_2d_mve_s8", "depthwise_square_mve_s8"),
@@ -321,15 +325,9 @@ def _wide_layer(op: str) -> tuple[Graph, Sample, np.ndarray]:
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("op", ["fully_connected", "pointwise", "conv_2d", "depthwise_conv_2d"])
-@pytest.mark.parametrize(
-    ("machine", "optimize"),
-    [
-        *((machine, "size") for machine in ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")),
-        *((machine, "balanced") for machine in ("cortex_m0", "cortex_m4", "cortex_m33", "cortex_m55", "riscv32")),
-    ],
-)
-def test_instructions_are_at_most_those_of_bytes_and_three_tenths(machine: str, optimize: Optimize, op: str) -> None:
+@pytest.mark.parametrize(("chosen", "op"), in_turn(COUNTED, WIDE, every=2))
+def test_instructions_are_at_most_those_of_bytes_and_three_tenths(chosen: tuple[str, Optimize], op: str) -> None:
+    machine, optimize = chosen
     graph, sample, expected = _wide_layer(op)
     weight = graph.values["weight"]
     assert weight.qparams is not None
@@ -337,7 +335,7 @@ def test_instructions_are_at_most_those_of_bytes_and_three_tenths(machine: str, 
         graph, values={**graph.values, "weight": replace(weight, qparams=replace(weight.qparams, dtype="int8"))}
     )
     networks = [c_network(each, MACHINES[machine].cpu, optimize) for each in (graph, bytes_)]
-    kernel = CHOSEN.get(machine, ("",) * 4)[["fully_connected", "pointwise", "conv_2d", "depthwise_conv_2d"].index(op)]
+    kernel = CHOSEN.get(machine, ("",) * 4)[WIDE.index(op)]
     assert optimize != "size" or not kernel or kernels_of(networks[0]) == {kernel}
     packed, whole = (
         _replayed(machine, each, sample, expected, network=network)

@@ -19,9 +19,11 @@ pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip i
 
 #: The command, that says when it comes to a function, which takes a while longer.
 _PROGRAM = """\
-import sys, time
+import signal, sys, time
 from importlib import import_module
 from export.command_line import main
+# A shell's job in the background passes on that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 module, _, name = sys.argv.pop(1).rpartition(".")
 def telling(function):
     def told(*arguments, **options):

@@ -15,6 +15,7 @@ from export.rows import reference_outputs, sample_graph
 from qtorch.families.convolution import weighted_sample
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
+from tests.conftest import in_turn
 from tests.shared_programs import Case, failures
 
 CONV = {"stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "padding": "same", "activation": "relu"}
@@ -99,8 +100,7 @@ def test_many_channels_on_the_host(cpu: str, every: int, optimize: Optimize) -> 
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("optimize", ["size", "speed"])
-@pytest.mark.parametrize("machine", CPUS)
+@pytest.mark.parametrize(("machine", "optimize"), in_turn(CPUS, ["size", "speed"]))
 def test_many_channels_on_a_processor(machine: str, optimize: Optimize) -> None:
     cases = _cases([case for case in CASES if case[0] in WEIGHTED], CPUS[machine], optimize)
     found = failures(machine, cases)

@@ -114,6 +114,7 @@ def _cases(labels: Sequence[str]) -> dict[str, Case]:
     return cases
 
 
+@pytest.mark.sweep
 def test_portable_form_of_layers() -> None:
     cases = _cases([*LAYERS])
     kernels = {label: kernels_of(network) for label, (network, *_) in cases.items()}

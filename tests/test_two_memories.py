@@ -125,7 +125,7 @@ def test_a_divided_network_is_exact_on_a_machine(optimize: Optimize) -> None:
         assert replay(machine, c_source("net", network).files, "net", flat[0], flat[1]).first is None
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(s, marks=pytest.mark.sweep) for s in range(12, 30))])
 def test_random_divisions_are_sound(seed: int) -> None:
     rng = np.random.default_rng(seed)
     firsts = rng.integers(0, 12, 15)
