@@ -79,13 +79,17 @@ def trained_a_little(reference: Reference, seed: int = 0) -> tuple[fx.GraphModul
             _loss(qat, x).backward()
             optimizer.step()
 
+    def settle() -> None:
+        with torch.no_grad():
+            for _ in range(20):  # until the running statistics are those of the data, so that outputs vary
+                qat(x)
+
     steps(3)
-    with torch.no_grad():
-        for _ in range(20):  # until the running statistics are those of the data, so that outputs vary
-            qat(x)
+    settle()
     qtorch.calibrate(qat, [x])
     qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
     steps(2)
+    settle()
     qtorch.freeze_batch_norm(qat)
     steps(1)
     qat.eval()
