@@ -252,3 +252,16 @@ def test_samples_of_the_rows(op: str) -> None:
             cases[f"{len(cases)}: {sample.label}"] = (network, codes, reference_outputs(ROWS[op], sample))
     assert len(cases) > 10
     assert failures("host", cases) == {}
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("optimize", ["-O2", "-Os", "-O3"])
+def test_lstm_four_units_at_a_time(optimize: str) -> None:
+    cases, row = {}, ROWS["unidirectional_sequence_lstm"]
+    for sample in row.samples():
+        graph = sample_graph(row, sample)
+        if graph.values[graph.outputs[0]].array_dtype == "int8" and "hidden" not in sample.arrays:
+            codes = runtime_arrays(graph, sample)
+            cases[sample.label] = (c_network(graph, "cortex-m55"), codes, reference_outputs(row, sample))
+    assert len(cases) > 10
+    assert failures("cortex_m55", cases, optimize) == {}
