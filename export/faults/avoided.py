@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from export.faults.found import Finding, faults_in
+from export.faults.found import Finding, all_faults, faults_in
 from export.graph.ir import Graph
 from export.graph.passes.other_forms import OTHER_FORMS
 from export.tflite.writer import nodes_of_operators, write_tflite
@@ -121,7 +121,8 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
 
 def _cautions(model: bytes, edition: Edition, cpu: str) -> tuple[Finding, ...]:
     """What kernels on one processor would meet that are a switch of the same build, and a cheap form keeps clear of."""
-    if edition.library != "reference":
+    cautioned = any(each.form in _BY_CAUTION and cpu in each.cores for each in all_faults())
+    if edition.library != "reference" or not cautioned:
         return ()
     switched = [
         each

@@ -19,4 +19,11 @@
           for (int column = 0, b = i_0 * other_0 + i_1 * other_1 + i_2 * other_2; column < columns;               \
                ++column, ++at, b += other_column)
 
+// The same without those of rows and columns: a product of two matrices each time, the elements of which begin at out.
+#define Q_FOR_EACH_PRODUCT                                                                                        \
+  for (int i_0 = 0; i_0 < n_0; ++i_0)                                                                             \
+    for (int i_1 = 0; i_1 < n_1; ++i_1)                                                                           \
+      for (int i_2 = 0, a = i_0 * in_0 + i_1 * in_1, b = i_0 * other_0 + i_1 * other_1; i_2 < n_2;                \
+           ++i_2, a += in_2, b += other_2, out += rows * columns)
+
 #endif  // QTORCH_BATCH_MATMUL_H_

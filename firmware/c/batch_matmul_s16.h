@@ -99,14 +99,9 @@ Q_KERNEL void batch_matmul_s16(const int16_t *in, const int16_t *other, int16_t 
                                int other_step, int other_column, int32_t mantissa, int shift, int8_t *work) {
 #if defined(Q_COLUMNS_OF_16_BITS)
   if (in_step == 1 && in_row == depth && columns >= 2) {
-    for (int i_0 = 0; i_0 < n_0; ++i_0) {
-      for (int i_1 = 0; i_1 < n_1; ++i_1) {
-        for (int i_2 = 0; i_2 < n_2; ++i_2, out += rows * columns) {
-          q_product_of_matrices_s16(in + i_0 * in_0 + i_1 * in_1 + i_2 * in_2,
-                                    other + i_0 * other_0 + i_1 * other_1 + i_2 * other_2, out, rows, columns, depth,
-                                    other_step, other_column, mantissa, shift, (int16_t *)(void *)work);
-        }
-      }
+    Q_FOR_EACH_PRODUCT {
+      q_product_of_matrices_s16(in + a, other + b, out, rows, columns, depth, other_step, other_column, mantissa, shift,
+                                (int16_t *)(void *)work);
     }
     return;
   }

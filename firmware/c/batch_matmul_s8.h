@@ -65,7 +65,7 @@ Q_KERNEL void q_product_of_matrices(const int8_t *in, const int8_t *other, int8_
   }
 }
 
-#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
+#if defined(Q_COLUMNS_IN_PLACE)
 // q_product_of_matrices of one row, for which no column is copied.
 //
 //   work   working memory, int16 [depth]
@@ -100,22 +100,16 @@ Q_KERNEL void batch_matmul_s8(const int8_t *in, const int8_t *other, int8_t *out
 #if !defined(__AVR__)
   // Where flash is read as memory is.
   if (in_step == 1 && in_row == depth && columns >= 4 && shift < 0 && depth < 32768) {
-    for (int i_0 = 0; i_0 < n_0; ++i_0) {
-      for (int i_1 = 0; i_1 < n_1; ++i_1) {
-        for (int i_2 = 0; i_2 < n_2; ++i_2, out += rows * columns) {
-          const int8_t *const x = in + i_0 * in_0 + i_1 * in_1 + i_2 * in_2;
-          const int8_t *const y = other + i_0 * other_0 + i_1 * other_1 + i_2 * other_2;
-#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
-          if (rows == 1) {
-            q_row_times_matrix(x, y, out, columns, depth, other_step, other_column, in_zero_point, other_zero_point,
-                               zero_point, mantissa, shift, work);
-            continue;
-          }
-#endif
-          q_product_of_matrices(x, y, out, rows, columns, depth, other_step, other_column, in_zero_point,
-                                other_zero_point, zero_point, mantissa, shift, work);
-        }
+    Q_FOR_EACH_PRODUCT {
+#if defined(Q_COLUMNS_IN_PLACE)
+      if (rows == 1) {
+        q_row_times_matrix(in + a, other + b, out, columns, depth, other_step, other_column, in_zero_point,
+                           other_zero_point, zero_point, mantissa, shift, work);
+        continue;
       }
+#endif
+      q_product_of_matrices(in + a, other + b, out, rows, columns, depth, other_step, other_column, in_zero_point,
+                            other_zero_point, zero_point, mantissa, shift, work);
     }
     return;
   }

@@ -145,16 +145,7 @@ Q_KERNEL void q_dense_fields(const int8_t *in, const int8_t *weights, const int3
       out[o + i] = q_code(sums[i] - less + q_flash_s32(channels), channels + 1, form, zero_point, low, high);
     }
   }
-  if (o + 2 <= out_size) {
-    q_outputs_s4(in, weights, channels, form, zero_point, low, high, out + o, in_size, less, 1);
-    weights += in_size;
-    channels += 2 * words;
-    o += 2;
-  }
-  if (o < out_size) {
-    const int32_t sum = q_products(in, weights, in_size, q_flash_s32(channels));
-    out[o] = q_code(sum, channels + 1, form, zero_point, low, high);
-  }
+  q_last_outputs_s4(in, weights, channels, form, zero_point, low, high, out + o, in_size, out_size - o, less);
 }
 
 #endif  // QTORCH_DENSE_FIELDS_S4_H_

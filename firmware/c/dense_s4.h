@@ -112,6 +112,21 @@ Q_KERNEL void q_outputs_s4(const int8_t *in, const int8_t *pairs, const int32_t 
   }
 }
 
+// The codes of the outputs that are left over, three at most: two whose weights share bytes, and one of bytes alone.
+Q_KERNEL void q_last_outputs_s4(const int8_t *in, const int8_t *weights, const int32_t *channels, int form,
+                                int zero_point, int low, int high, int8_t *out, int in_size, int count, int32_t less) {
+  if (count >= 2) {
+    q_outputs_s4(in, weights, channels, form, zero_point, low, high, out, in_size, less, 1);
+    weights += in_size;
+    channels += 2 * Q_CHANNEL_WORDS(form);
+    out += 2;
+  }
+  if (count % 2 != 0) {
+    const int32_t sum = q_products(in, weights, in_size, q_flash_s32(channels));
+    *out = q_code(sum, channels + 1, form, zero_point, low, high);
+  }
+}
+
 // As q_dense; weights [out_size / 2][in_size] bytes of two outputs each, as in q_paired_products, and behind them the
 // weights of a last odd output, int8 [in_size].
 Q_KERNEL void q_dense_s4(const int8_t *in, const int8_t *weights, const int32_t *channels, int form, int zero_point,
@@ -124,16 +139,7 @@ Q_KERNEL void q_dense_s4(const int8_t *in, const int8_t *weights, const int32_t 
     weights += Q_ROWS_S4 * in_size;
     channels += 2 * Q_ROWS_S4 * words;
   }
-  if (o + 2 <= out_size) {
-    q_outputs_s4(in, weights, channels, form, zero_point, low, high, out + o, in_size, less, 1);
-    weights += in_size;
-    channels += 2 * words;
-    o += 2;
-  }
-  if (o < out_size) {
-    const int32_t sum = q_products(in, weights, in_size, q_flash_s32(channels));
-    out[o] = q_code(sum, channels + 1, form, zero_point, low, high);
-  }
+  q_last_outputs_s4(in, weights, channels, form, zero_point, low, high, out + o, in_size, out_size - o, less);
 }
 
 #endif  // QTORCH_DENSE_S4_H_

@@ -11,6 +11,10 @@
 #elif defined(Q_FOUR_ROWS)
 #define Q_COLUMNS_IN_WORDS
 #endif
+// Where a single row needs no copy: what multiplies bytes alone has no use for a row in halfwords.
+#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
+#define Q_COLUMNS_IN_PLACE
+#endif
 
 #if defined(Q_COLUMNS_IN_WORDS)
 // Halfwords less zero_point: of four codes of a column the first and the third in a word, then the second and the fourth;
@@ -118,7 +122,7 @@ Q_KERNEL void q_products_with_words(const int8_t *in, const void *panel, int dep
 }
 #endif
 
-#if !defined(Q_SHORT_PRODUCTS) && !defined(Q_COLUMNS_IN_VECTORS)
+#if defined(Q_COLUMNS_IN_PLACE)
 // Adds to each of four sums the products of row, int16 [depth], with its column of other, int8 [depth][4] in steps of step
 // and column.
 Q_KERNEL void q_four_columns(const int16_t *row, const int8_t *other, int depth, int step, int column, int32_t *sums) {

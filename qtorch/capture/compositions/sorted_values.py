@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from qtorch.capture.compositions.table import concatenated, decomposes, reshaped, shape_of, sliced
+from qtorch.capture.compositions.table import axis_of, concatenated, decomposes, reshaped, shape_of, sliced
 
 aten = torch.ops.aten
 
@@ -23,8 +23,7 @@ _MOST = 256
 
 def _in_order(x: Any, dim: int, descending: bool) -> Any:
     """``x`` with the numbers along an axis in order; None where that is the batch's, or longer than can be sorted."""
-    shape = shape_of(x)
-    axis = dim % len(shape)
+    shape, axis = shape_of(x), axis_of(x, dim)
     count = shape[axis]
     if not axis or not all(isinstance(size, int) for size in shape[1:]) or not 1 <= count <= _MOST:
         return None
@@ -58,15 +57,16 @@ def _at(x: Any, dim: int, place: int, keepdim: bool) -> Any:
     ordered = _in_order(x, dim, False)
     if ordered is None:
         return None
-    found = aten.select.int(ordered, dim % len(shape_of(x)), place)
-    return (aten.unsqueeze.default(found, dim % len(shape_of(x))) if keepdim else found), None
+    axis = axis_of(x, dim)
+    found = aten.select.int(ordered, axis, place)
+    return (aten.unsqueeze.default(found, axis) if keepdim else found), None
 
 
 @decomposes("topk")
 def _topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """Of several, in order."""
     ordered = _in_order(input, dim, largest)
-    return None if ordered is None else (sliced(ordered, dim % len(shape_of(input)), 0, k), None)
+    return None if ordered is None else (sliced(ordered, axis_of(input, dim), 0, k), None)
 
 
 @decomposes("sort")
