@@ -34,7 +34,9 @@ class BadInput(ValueError):
 
     def __init__(self, *, where: str, expected: str, got: str, remedy: str) -> None:
         self.where, self.expected, self.got, self.remedy = where, expected, got, remedy
-        super().__init__(f"{where}: expected {expected}, got {got}. Remedy: {remedy.rstrip('.')}.")
+        # What others say ends in a full stop of its own.
+        said = got if got.endswith("...") else got.removesuffix(".")
+        super().__init__(f"{where}: expected {expected}, got {said}. Remedy: {remedy.rstrip('.')}.")
 
 
 class BadData(BadInput):

@@ -143,6 +143,19 @@ def test_steps_after_training_keep_the_form() -> None:
 
 
 @pytest.mark.parametrize(
+    ("net", "inputs"), [(nn.Linear(4, 2), (X,)), (SameNames(), (X, X + 1)), (nn.Sequential(nn.Linear(4, 2)), (X,))]
+)
+def test_targets_of_a_loader_are_left_out_where_ranges_are_measured(net: nn.Module, inputs: Any) -> None:
+    ranges = []
+    for batch in (inputs, (*inputs, torch.full((len(X),), 1e6)), [*inputs, torch.full((len(X),), 1e6)]):
+        qat = qtorch.prepare(net, inputs)
+        qtorch.calibrate(qat, [batch])
+        assert not qtorch.saturation(qat, [batch])
+        ranges.append({name: quantizer.qparams() for name, quantizer in qtorch.quantizers(qat).items()})
+    assert ranges[0] == ranges[1] == ranges[2]
+
+
+@pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda q: q(X, 3.0), r"'gain'.*expected 2\.0.*got 3\.0"),
@@ -152,7 +165,7 @@ def test_steps_after_training_keep_the_form() -> None:
         (lambda q: q(X, nosuch=1), r"nosuch"),
         (lambda q: qtorch.calibrate(q, X), r"calibrate: expected batches.*got a single Tensor.*\[x\]"),
         (lambda q: qtorch.saturation(q, X.numpy()), r"saturation: expected batches.*\[x\]"),
-        (lambda q: qtorch.calibrate(q, [(X, X, X, X)]), r"too many positional.*for x, _ in loader"),
+        (lambda q: qtorch.calibrate(q, [(X, X, X, X)]), r"too many positional.*for x, \*_ in loader"),
         (lambda q: qtorch.calibrate(q, [{"a": X}]), r"1 tensor \(x\)"),
         (lambda q: qtorch.calibrate(q, ["text"]), r"1 tensor \(x\)"),
     ],

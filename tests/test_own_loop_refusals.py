@@ -241,3 +241,11 @@ def test_a_float_network_that_is_gone_is_made_of_the_prepared_one(whole: dict[st
         make_bundle(subject, "own", float32).files["own.tflite"]
         == make_bundle(alone, "own", float32).files["own.tflite"]
     )
+
+
+def test_a_batch_of_no_samples_is_refused_in_words_and_the_ranges_stay() -> None:
+    network, _ = prepared(small(), X)
+    before = {name: quantizer.qparams() for name, quantizer in qtorch.quantizers(network).items()}
+    with pytest.raises(BadData, match=r"calibration: expected batches of at least one sample, got .*\(0, 3\)"):
+        qtorch.calibrate(network, [X, X[:0]])
+    assert {name: quantizer.qparams() for name, quantizer in qtorch.quantizers(network).items()} == before

@@ -42,6 +42,10 @@ def test_an_example_of_another_type_is_one_of_float32(dtype: torch.dtype) -> Non
         (lambda: ("net.pt", X), r"network: expected a torch\.nn\.Module, got 'net\.pt'.*weights are loaded into"),
         (lambda: (torch.relu, X), r"expected a torch\.nn\.Module, got <built-in"),
         (lambda: (torch.jit.trace(layers().eval(), X), X), "expected a module of Python, got TopLevelTracedModule"),
+        (
+            lambda: (nn.Sequential(layers(), torch.jit.script(nn.ReLU())), X),
+            "layer '1': expected a module of Python, got RecursiveScriptModule",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore:Initializing zero-element")

@@ -28,6 +28,7 @@ __all__ = [
     "output_form",
     "signature_of",
     "tensors_in",
+    "without_target",
 ]
 
 
@@ -82,6 +83,13 @@ def arguments_of(signature: inspect.Signature, example: Any) -> Arguments:
         if known and (len(known) == len(named) or open_ended) and _binds(signature, **named):
             return Arguments((), named)
     return Arguments((example,), {})
+
+
+def without_target(signature: inspect.Signature, batch: Any) -> Arguments | None:
+    """The call of a batch of inputs and a target, that is of one part more than a network takes; ``None`` of others."""
+    if not isinstance(batch, tuple | list) or _binds(signature, *batch) or not _binds(signature, *batch[:-1]):
+        return None
+    return Arguments(tuple(batch[:-1]), {})
 
 
 def _binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
@@ -193,8 +201,8 @@ class CallForm(_Form):
             expected=f"{len(self.names)} tensor{'s' * (len(self.names) > 1)} ({', '.join(self.names)}), given as in "
             "the example that it was prepared with, or one after the other",
             got=got,
-            remedy="call it in that way; where batches hold targets too, pass the inputs alone, for example "
-            "(x for x, _ in loader)",
+            remedy="call it in that way; where batches hold more than inputs and one target, pass the inputs alone, "
+            "for example (x for x, *_ in loader)",
         )
 
 

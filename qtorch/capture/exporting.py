@@ -199,18 +199,23 @@ def _batch(examples: Sequence[Tensor]) -> int:
     return next(each for each in (11, 13, 17, 19, 23, 29, 31) if each not in sizes or each == 31)
 
 
+#: Who logs what it tried in vain, with its traceback; what comes of it is said by an exception.
+_LOGS = tuple(map(logging.getLogger, ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")))
+
+
 @contextmanager
 def _silent() -> Iterator[None]:
     """A block without what torch has to say: of tensors that code keeps for itself, of what it could not find."""
-    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    levels = [log.level for log in _LOGS]
+    for log in _LOGS:
+        log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(_LOGS, levels, strict=True):
+            log.setLevel(level)
 
 
 def _seen(

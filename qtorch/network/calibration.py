@@ -175,7 +175,8 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
 
     Args:
         net: prepared.
-        batches: inputs, each as the network's example was: a tensor, a tuple of arguments, a dict of them.
+        batches: inputs, each as the network's example was: a tensor, a tuple of arguments, a dict of them. A loader's
+            targets, behind the inputs, are not looked at.
         together: every process of a distributed run calls this, each with as many batches of its own, and all come to
             the same ranges; without one it changes nothing.
 

@@ -132,7 +132,7 @@ def unwrapped(net: nn.Module) -> nn.Module:
     """The module that was compiled, or wrapped for several devices; ``net`` itself where it was not.
 
     Raises:
-        BadConfiguration: it is none; or it was scripted, so that nothing is left of its layers.
+        BadConfiguration: it is none; or it, or a part of it, was scripted, so that nothing is left of its layers.
     """
     while True:
         if not isinstance(net, nn.Module):
@@ -143,13 +143,14 @@ def unwrapped(net: nn.Module) -> nn.Module:
                 remedy="pass the module itself: of a file the network that its weights are loaded into, of a function "
                 "one whose forward it is",
             )
-        if isinstance(net, torch.jit.ScriptModule):
-            raise BadConfiguration(
-                where="prepare",
-                expected="a module of Python",
-                got=f"{type(net).__name__}",
-                remedy="prepare the module that was handed to torch.jit.script or torch.jit.trace",
-            )
+        for name, module in net.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                raise BadConfiguration(
+                    where=f"layer {name!r}" if name else "prepare",
+                    expected="a module of Python",
+                    got=f"{type(module).__name__}",
+                    remedy="take the module that was handed to torch.jit.script or torch.jit.trace",
+                )
         wrapped = isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel)
         # A compiled module's class is not looked up: to import it takes as long as all the rest of torch.
         inside: Any = net.module if wrapped else net._modules.get("_orig_mod")

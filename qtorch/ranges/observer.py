@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.errors import BadConfiguration, BadData, NotFinite
 from qtorch.surroundings import require_values
 
 __all__ = ["Observer", "gathered", "is_distributed", "require_parameter"]
@@ -82,10 +82,17 @@ class Observer(nn.Module):
 
         Raises:
             NotFinite: ``x`` holds NaN or infinity, from which no range can follow.
-            BadData: ``x`` holds no numbers, as on the meta device.
+            BadData: ``x`` holds no numbers: it is on the meta device, or has a size of 0.
         """
         x = x.detach()
         require_values(x, "calibration")
+        if not x.numel():
+            raise BadData(
+                where="calibration",
+                expected="batches of at least one sample",
+                got=f"a tensor of shape {tuple(x.shape)}",
+                remedy="leave empty batches out",
+            )
         low, high = torch.aminmax(x)
         if not (torch.isfinite(low) and torch.isfinite(high)):
             raise NotFinite(
