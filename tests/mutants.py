@@ -6,52 +6,30 @@ what is right says why; it is run all the same, and a test that fails on it make
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.core_mutants import CORE_MUTANTS
+from tests.mutant import Mutant, selected
 
-__all__ = ["MUTANTS", "Mutant"]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """``old``, which stands once in ``file``, replaced by ``new``.
-
-    Attributes:
-        file: from the root of the tree.
-        old: text to replace.
-        new: what by.
-        tests: pytest's arguments: files, and perhaps ``-k`` with an expression.
-        equivalent: why nothing can tell it from what is right; empty for a fault.
-    """
-
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-    equivalent: str = ""
-
-
-def _tests(file: str, words: str = "") -> tuple[str, ...]:
-    return (f"tests/{file}.py", "-k", words) if words else (f"tests/{file}.py",)
+__all__ = ["MUTANTS"]
 
 
 def _rows(ops: str) -> tuple[str, ...]:
     """Samples of ops against TFLite Micro."""
-    return _tests("test_rows", f"what_tflm and ({ops})")
+    return selected("test_rows", f"what_tflm and ({ops})")
 
 
 def _c(ops: str) -> tuple[str, ...]:
     """Samples of ops, compiled, against the reference."""
-    return _tests("test_compiled_c", f"kernel_is_the_reference and ({ops})")
+    return selected("test_compiled_c", f"kernel_is_the_reference and ({ops})")
 
 
-_FIXED, _FUNCTIONAL = _tests("test_fixedpoint"), _tests("test_functional")
+_FIXED, _FUNCTIONAL = selected("test_fixedpoint"), selected("test_functional")
 _SUMS = _rows("fully_connected")
-_REQUANTIZATION = _tests("test_requantization")
+_REQUANTIZATION = selected("test_requantization")
 _C_NETWORKS = ("tests/test_random_c.py::test_random_networks_are_exact_in_c[from 0]",)
-_C_STATES = _tests("test_states", "copy_of_a_state")
-_ROW_BY_ROW = _tests("test_row_by_row")
-_MEMORY = _tests("test_memory_plan")
-_TWO_MEMORIES = _tests("test_two_memories", "split or sound")
+_C_STATES = selected("test_states", "copy_of_a_state")
+_ROW_BY_ROW = selected("test_row_by_row")
+_MEMORY = selected("test_memory_plan")
+_TWO_MEMORIES = selected("test_two_memories", "split or sound")
 
 _ARITHMETIC = (
     Mutant("qtorch/numbers/fixedpoint.py", "fraction * 2.0**31 + 0.5", "fraction * 2.0**31", _FIXED),
@@ -73,7 +51,7 @@ _ARITHMETIC = (
     Mutant("qtorch/numbers/fixedpoint.py", "int(shift.max()) > 7:", "int(shift.max()) > 8:", _FIXED),
     Mutant("qtorch/numbers/fixedpoint.py", "x.abs().max()) >= 2**47", "x.abs().max()) >= 2**48", _FIXED),
     Mutant("qtorch/numbers/fixedpoint.py", "total = 15 - shift", "total = 16 - shift", _FIXED),
-    Mutant("qtorch/numbers/gemmlowp.py", "(a * b + 2**30) >> 31", "(a * b) >> 31", _tests("test_gemmlowp")),
+    Mutant("qtorch/numbers/gemmlowp.py", "(a * b + 2**30) >> 31", "(a * b) >> 31", selected("test_gemmlowp")),
     Mutant(
         "qtorch/numbers/gemmlowp.py", "-((-x + half) >> exponent)", "(x + half) >> exponent", _rows("softmax or hard")
     ),
@@ -81,10 +59,10 @@ _ARITHMETIC = (
         "qtorch/numbers/gemmlowp.py",
         "x3, x4 = multiply(x2, x), multiply(x2, x2)",
         "x3, x4 = multiply(x2, x), x2 * 0",
-        _tests("test_gemmlowp"),
+        selected("test_gemmlowp"),
     ),
-    Mutant("qtorch/numbers/gemmlowp.py", "-1: 1302514674", "-1: 1302514675", _tests("test_gemmlowp")),
-    Mutant("qtorch/numbers/gemmlowp.py", "4: 242", "4: 243", _tests("test_gemmlowp")),
+    Mutant("qtorch/numbers/gemmlowp.py", "-1: 1302514674", "-1: 1302514675", selected("test_gemmlowp")),
+    Mutant("qtorch/numbers/gemmlowp.py", "4: 242", "4: 243", selected("test_gemmlowp")),
     Mutant(
         "qtorch/numbers/gemmlowp.py",
         "torch.where(a == 0, torch.full_like(a, _ONE), result)",
@@ -97,26 +75,26 @@ _ARITHMETIC = (
         "qtorch/numbers/gemmlowp.py",
         "torch.where(total >= 0, 1, -1)",
         "1",
-        _tests("test_gemmlowp"),
+        selected("test_gemmlowp"),
         equivalent="the sum of a number from 0 on and 1 is never negative",
     ),
     Mutant(
         "qtorch/numbers/gemmlowp.py",
         "torch.where(a == 0, torch.full_like(a, 2**30), result)",
         "result",
-        _tests("test_gemmlowp"),
+        selected("test_gemmlowp"),
     ),
     Mutant("qtorch/numbers/gemmlowp.py", "torch.where(a < 0, -magnitude, magnitude)", "magnitude", _rows("tanh")),
     Mutant(
         "qtorch/numbers/gemmlowp.py",
         "torch.where(a == 0, torch.zeros_like(a), result)",
         "result",
-        _tests("test_gemmlowp"),
+        selected("test_gemmlowp"),
     ),
     Mutant("qtorch/numbers/gemmlowp.py", "torch.minimum(rest_a, rest_b)", "rest_a", _rows("log_softmax")),
     Mutant("qtorch/numbers/gemmlowp.py", "sum_bits = 6 ", "sum_bits = 7 ", _rows("log_softmax")),
     Mutant("qtorch/numbers/gemmlowp.py", "for _ in range(5):", "for _ in range(4):", _rows("rsqrt or l2")),
-    Mutant("qtorch/numbers/gemmlowp.py", "one = x <= 1", "one = x < 1", _tests("test_gemmlowp")),
+    Mutant("qtorch/numbers/gemmlowp.py", "one = x <= 1", "one = x < 1", selected("test_gemmlowp")),
     Mutant("qtorch/numbers/functional.py", "0.5 - 2.0**-25", "0.5", _FUNCTIONAL),
     Mutant("qtorch/numbers/functional.py", "alpha=_BELOW_HALF[x.dtype]", "alpha=0.0", _FUNCTIONAL),
     Mutant("qtorch/numbers/functional.py", "steps.nan_to_num(0.0)", "steps.nan_to_num(1.0)", _FUNCTIONAL),
@@ -172,16 +150,16 @@ _ARITHMETIC = (
         "qtorch/families/accumulator.py",
         "shift = sum_multiplier(grids).shift.clamp_min(0)\n",
         "shift = torch.zeros(1)\n",
-        _tests("test_accumulator"),
+        selected("test_accumulator"),
     ),
-    Mutant("qtorch/families/accumulator.py", "worst = worst + bias.abs()", "pass", _tests("test_accumulator")),
+    Mutant("qtorch/families/accumulator.py", "worst = worst + bias.abs()", "pass", selected("test_accumulator")),
     Mutant(
         "qtorch/families/accumulator.py",
         "int(largest.max()) >= 2**31",
         "int(largest.max()) >= 2**33",
-        _tests("test_accumulator"),
+        selected("test_accumulator"),
     ),
-    Mutant("qtorch/families/accumulator.py", "(255 if not folded else 128)", "128", _tests("test_accumulator")),
+    Mutant("qtorch/families/accumulator.py", "(255 if not folded else 128)", "128", selected("test_accumulator")),
     Mutant(
         "qtorch/ops/average_pool_2d.py",
         "(0, 3, 1, 2).to(torch.float64)",
@@ -200,27 +178,27 @@ _ARITHMETIC = (
         "qtorch/network/quantizer.py",
         '        self.smallest.copy_(state["smallest"])\n',
         "",
-        _tests("test_network_state", "scales_lower_bound"),
+        selected("test_network_state", "scales_lower_bound"),
     ),
 )
 
 _FILES = (
-    Mutant("export/tflite/writer.py", "= max(each.version,", "= min(each.version,", _tests("test_file_details")),
-    Mutant("export/tflite/writer.py", "ALIGNMENT = 16", "ALIGNMENT = 4", _tests("test_rows", "aligned")),
+    Mutant("export/tflite/writer.py", "= max(each.version,", "= min(each.version,", selected("test_file_details")),
+    Mutant("export/tflite/writer.py", "ALIGNMENT = 16", "ALIGNMENT = 4", selected("test_rows", "aligned")),
     Mutant(
         "export/tflite/writer.py",
         "min(code, 127), Version",
         "code % 128, Version",
-        _tests("test_file_details"),
+        selected("test_file_details"),
         equivalent="no operator of a row has a code of 128 or more",
     ),
     Mutant("export/graph/bytes.py", "nibbles[0::2] | nibbles[1::2] << 4", "nibbles[1::2] | nibbles[0::2] << 4", _SUMS),
     Mutant(
-        "export/tflite/reader.py", "if index and buffer.offset % ALIGNMENT:", "if False:", _tests("test_file_details")
+        "export/tflite/reader.py", "if index and buffer.offset % ALIGNMENT:", "if False:", selected("test_file_details")
     ),
-    Mutant("export/tflite/reader.py", "        if aligned:\n", "        if False:\n", _tests("test_file_details")),
-    Mutant("export/tflite/contents.py", "number = max(code", "number = min(code", _tests("test_file_details")),
-    Mutant("export/tflite/reader.py", "len(contents.subgraphs) != 1", "False", _tests("test_file_details")),
+    Mutant("export/tflite/reader.py", "        if aligned:\n", "        if False:\n", selected("test_file_details")),
+    Mutant("export/tflite/contents.py", "number = max(code", "number = min(code", selected("test_file_details")),
+    Mutant("export/tflite/reader.py", "len(contents.subgraphs) != 1", "False", selected("test_file_details")),
 )
 
 _WRITER = (
@@ -272,7 +250,7 @@ _WRITER = (
         "export/c/written_calls.py",
         "value == -(2**31)",
         "False",
-        _tests("test_c_text"),
+        selected("test_c_text"),
         equivalent="C99 gives the literal a longer type, whose negative the table holds; the name is for readers",
     ),
     Mutant(
@@ -287,14 +265,17 @@ _WRITER = (
         "export/c/scratch_arrays.py",
         "#if {macro} < {size}",
         "#if {macro} < {size - 4}",
-        _tests("test_shared_memory", "small"),
+        selected("test_shared_memory", "small"),
     ),
     Mutant("export/c/division.py", "start + buffer.size > self.fast", "start > self.fast", _TWO_MEMORIES),
     Mutant(
-        "export/c/source.py", ">= MOST_AVR_CONSTANTS:", ">= 2 * MOST_AVR_CONSTANTS:", _tests("test_avr_kernels", "lpm")
+        "export/c/source.py",
+        ">= MOST_AVR_CONSTANTS:",
+        ">= 2 * MOST_AVR_CONSTANTS:",
+        selected("test_avr_kernels", "lpm"),
     ),
-    Mutant("export/c_language/text.py", ".9g}", ".8g}", _tests("test_c_text")),
-    Mutant("export/c_language/text.py", 'and c != "\\\\"', "", _tests("test_c_text")),
+    Mutant("export/c_language/text.py", ".9g}", ".8g}", selected("test_c_text")),
+    Mutant("export/c_language/text.py", 'and c != "\\\\"', "", selected("test_c_text")),
     Mutant(
         "export/c/requantization.py",
         "accumulators.least[:, None] - 1, len",
@@ -327,7 +308,7 @@ _KERNELS = (
         "firmware/c/average_pool_2d_s8.h",
         "window_h * window_w <= 257",
         "window_h * window_w <= 600",
-        _tests("test_cortex_m_kernels", "pass_16_bits"),
+        selected("test_cortex_m_kernels", "pass_16_bits"),
     ),
     Mutant("firmware/c/average_pool_2d_s8.h", "x * stride_w", "x * stride_h", _c("average_pool")),
     Mutant("firmware/c/max_pool_2d_s8.h", "x * stride_w", "x * stride_h", _c("max_pool")),
@@ -340,7 +321,7 @@ _KERNELS = (
     ),
     Mutant("firmware/c/conv_2d_s16.h", "c / filters * depth", "c * depth", _c("conv_2d")),
     Mutant("firmware/c/conv_2d_s16.h", "int64_t sums[4]", "int32_t sums[4]", _c("conv_2d")),
-    Mutant("firmware/c/products_s16.h", "SUM 508", "SUM 2048", _tests("test_wide_kernels", "dense")),
+    Mutant("firmware/c/products_s16.h", "SUM 508", "SUM 2048", selected("test_wide_kernels", "dense")),
     Mutant("firmware/c/wide.h", "((int64_t)1 << (shift - 1))", "0", _c("fully")),
     Mutant("firmware/c/conv_2d_s8.h", "x * stride_w", "x * stride_h", _c("conv_2d")),
     Mutant("firmware/c/conv_2d_s8.h", "group * rows * size", "group * size", _c("conv_2d")),
@@ -372,4 +353,4 @@ _KERNELS = (
     Mutant("firmware/c/strided_copy.h", "+ i_3 * out_3", "+ i_3 * in_3", _c("transpose or concatenation")),
 )
 
-MUTANTS = (*_ARITHMETIC, *_FILES, *_WRITER, *_KERNELS)
+MUTANTS = (*_ARITHMETIC, *_FILES, *_WRITER, *_KERNELS, *CORE_MUTANTS)

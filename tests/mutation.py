@@ -22,7 +22,8 @@ from importlib import import_module
 from itertools import count
 from pathlib import Path
 
-from tests.mutants import MUTANTS, Mutant
+from tests.mutant import Mutant
+from tests.mutants import MUTANTS
 
 __all__ = ["mutated", "run", "survivors"]
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests import mutation
-from tests.mutants import MUTANTS, Mutant
+from tests.mutant import Mutant
+from tests.mutants import MUTANTS
 from tests.mutation import ROOT, mutated, survivors
 
 _IDS = [f"{m.file}: {m.old!r} -> {m.new!r}" for m in MUTANTS]

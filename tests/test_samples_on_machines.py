@@ -1,0 +1,53 @@
+"""Every row's samples, compiled for an emulated processor: its own kernels, at the shapes that rows know to be hard.
+
+What is drawn at random (:mod:`tests.test_checkkernel`) meets a kernel's ends now and then; these are met every time.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from export.c.network import c_network
+from export.rows import reference_outputs, runtime_arrays, sample_graph
+from qtorch.errors import UnsupportedLayer
+from qtorch.ops import ROWS
+from tests.shared_programs import Case, failures
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: Whose kernels have vectors or words of some processor in them; those of products have tests of their own.
+_OF_A_CORE = ("add", "batch_matmul", "maximum", "minimum", "mul", "softmax", "sub", "table")
+#: A row and the machine that runs its samples.
+_ALWAYS = [(op, machine) for machine in ("cortex_m4", "cortex_m55") for op in _OF_A_CORE]
+_MACHINES = ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")
+_REST = [(op, machine) for op in ROWS for machine in _MACHINES if (op, machine) not in _ALWAYS]
+
+
+def written(op: str, cpu: str) -> dict[str, Case]:
+    """A row's samples as C for a processor, whose inputs are bytes: others would have to lie at even addresses."""
+    cases = {}
+    for sample in ROWS[op].samples():
+        graph = sample_graph(ROWS[op], sample)
+        if {graph.values[name].array_dtype for name in graph.inputs} != {"int8"}:
+            continue
+        try:
+            network = c_network(graph, cpu)
+        except UnsupportedLayer:
+            continue
+        cases[f"{len(cases)}: {sample.label}"] = (
+            network,
+            runtime_arrays(graph, sample),
+            reference_outputs(ROWS[op], sample),
+        )
+    return cases
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("op", "machine"), [*_ALWAYS, *(pytest.param(*each, marks=pytest.mark.sweep) for each in _REST)]
+)
+def test_samples_of_a_row(op: str, machine: str) -> None:
+    cases = written(op, machine.replace("_", "-"))
+    if op in _OF_A_CORE:
+        assert len(cases) >= 3
+    assert not cases or failures(machine, cases) == {}
