@@ -74,7 +74,9 @@ class Layer:
             attrs |= {"cell_activation": "tanh", "time_major": False, "cell_clip": 0.0, "cell_exponent": -11}
             self._gates(rng, arrays, grids)
         elif self.op == "softmax":
-            grids["output"] = QParams((1 / 256,), (-128,))
+            grids["output"] = (
+                QParams((1 / 256,), (-128,)) if self.dtype == "int8" else QParams((2**-15,), (0,), "int16")
+            )
         elif self.op in ("minimum", "transpose"):
             grids = dict.fromkeys((*roles, "output"), grids[roles[0]])
         else:
@@ -113,10 +115,12 @@ def _layers() -> Iterator[Layer]:
         yield Layer("softmax", (scores,), (("beta", 1.0),))
     yield Layer("batch_matmul", ((1, 2, 17, 12), (1, 2, 17, 12)), turned, "int16")
     yield Layer("batch_matmul", ((1, 2, 17, 17), (1, 2, 17, 12)), plain, "int16")
-    yield Layer(_LSTM, ((1, 12, 24), (1, 12, 24)))
-    for op in ("add", "mul"):
-        yield Layer(op, ((1, 17, 24), (1, 17, 24)), none)
-    yield Layer("mul", ((1, 17, 24), (1, 1, 24)), none)
+    yield Layer("softmax", ((1, 2, 17, 17),), (("beta", 1.0),), "int16")
+    for dtype in ("int8", "int16"):
+        yield Layer(_LSTM, ((1, 12, 24), (1, 12, 24)), dtype=dtype)
+        for op in ("add", "mul"):
+            yield Layer(op, ((1, 17, 24), (1, 17, 24)), none, dtype)
+        yield Layer("mul", ((1, 17, 24), (1, 1, 24)), none, dtype)
     yield Layer("minimum", ((1, 17, 24), (1, 17, 24)))
     yield Layer("transpose", ((1, 17, 2, 12),), (("perm", (0, 2, 1, 3)),))
 

@@ -19,6 +19,7 @@ _M4 = selected("test_four_bits_in_c", "TestFourWeightsInAHalfword and cortex_m4"
 _M55 = selected("test_four_bits_in_c", "eight_outputs and cortex_m55 and fully_connected")
 _HERE = selected("test_four_bits_in_c", "TestFourWeightsInAHalfword and host")
 _LSTM = selected("test_mve_kernels", "lstm and O2")
+_SUMS_S16 = selected("test_mve_kernels", "sums_of_int16 and O2")
 
 _FOUR_BITS = (
     # Of sums in two halves of a word the lower one's sign goes into the upper one.
@@ -90,6 +91,9 @@ _SEQUENCES = (
     Mutant("firmware/c/lstm_mve.h", r"""vrshr.s32 q1, q1, #14""", r"""vshr.s32 q1, q1, #14""", _LSTM),
     Mutant("firmware/c/lstm_mve.h", r"""vbic.i32 q1, #0x800000\n\t""", "", _LSTM),
     Mutant("firmware/c/lstm_mve.h", r"""vrshr.s32 q0, q0, #10""", r"""vshr.s32 q0, q0, #10""", _LSTM),
+    Mutant("firmware/c/add.h", r"""vand q1, q1, " goes "\n\t""", '" "', _SUMS_S16),
+    Mutant("firmware/c/add.h", "low, high, in_goes, other_goes", "low, high, other_goes, in_goes", _SUMS_S16),
+    Mutant("firmware/c/add.h", "out_shift, sign * code, n_3", "out_shift, code, n_3", _SUMS_S16),
 )
 
 CORE_MUTANTS = (*_FOUR_BITS, *_SEQUENCES)

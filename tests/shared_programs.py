@@ -1,6 +1,6 @@
 """Several networks in one program for an emulated machine: to build and to start one takes longer than most of them do.
 
-The first byte of an input says whose it is.
+The first byte of an input says whose it is; its codes begin where words may.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ AMPLE = (100_000, 200_000)
 
 #: What the linker or the replay says of a program that is larger than the machine.
 TOO_LARGE = ("is not within region", "will not fit in region", "overflowed by", "overwrites data")
+
+#: Bytes before an input's codes.
+_BEFORE = 8
 
 T = TypeVar("T")
 #: A network, the codes of its inputs ``[N, ...]`` and of its outputs.
@@ -83,23 +86,29 @@ def _arguments(graph: Graph) -> str:
 
 
 def together(parts: Sequence[Part]) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
-    """A model of all of them, with inputs and outputs: whose they are, then their codes, then zeros."""
+    """A model of all of them, with inputs and outputs: whose they are, zeros, then their codes, then zeros."""
     sizes = [max(getattr(one, side).shape[1] for one in parts) for side in ("codes", "expected")]
     header = (
-        f"#include <stdint.h>\n#define ALL_INPUT_SIZE {1 + sizes[0]}\n#define ALL_OUTPUT_SIZE {sizes[1]}\n"
+        f"#include <stdint.h>\n#define ALL_INPUT_SIZE {_BEFORE + sizes[0]}\n#define ALL_OUTPUT_SIZE {sizes[1]}\n"
         "void all_invoke(const int8_t *in, int8_t *out);\n"
     )
     includes = "".join(f'#include "{name}_model.h"\n' for name in ("all", *(one.name for one in parts)))
     cases = "".join(f"    case {i}: {one.name}_invoke({one.arguments}); break;\n" for i, one in enumerate(parts))
     body = (
         f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
-        f"  switch (*in++) {{\n{cases}    default: break;\n  }}\n}}\n"
+        f"  const int which = *in;\n  in += {_BEFORE};\n  switch (which) {{\n{cases}    default: break;\n  }}\n}}\n"
     )
     files = {file: text for one in parts for file, text in one.files.items()}
     rows = [np.pad(one.codes, ((0, 0), (0, sizes[0] - one.codes.shape[1]))) for one in parts]
-    inputs = np.concatenate([np.pad(r, ((0, 0), (1, 0)), constant_values=i) for i, r in enumerate(rows)])
+    inputs = np.concatenate([_numbered(i, r) for i, r in enumerate(rows)])
     expected = np.concatenate([np.pad(o.expected, ((0, 0), (0, sizes[1] - o.expected.shape[1]))) for o in parts])
     return {**files, "all_model.h": header, "all.c": includes + body}, inputs, expected
+
+
+def _numbered(number: int, rows: np.ndarray) -> np.ndarray:
+    ahead = np.zeros((len(rows), _BEFORE), np.int8)
+    ahead[:, 0] = number
+    return np.concatenate([ahead, rows], 1)
 
 
 def outcomes(parts: Sequence[Part], machine: Machine, optimize: str = "") -> list[str]:

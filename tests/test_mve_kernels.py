@@ -17,9 +17,10 @@ from export.c.optimize import Optimize
 from export.c.source import c_source
 from export.c.targets.table import KERNELS
 from export.graph.interpret import interpret
-from export.graph.ir import Graph
+from export.graph.ir import Graph, Node, Value, check
 from export.rows import reference_outputs, runtime_arrays, sample_graph
 from qtorch.families.convolution import weighted_sample
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Sample
 from recipes.mlperf_tiny import DSCNN
@@ -264,4 +265,31 @@ def test_lstm_four_units_at_a_time(optimize: str) -> None:
             codes = runtime_arrays(graph, sample)
             cases[sample.label] = (c_network(graph, "cortex-m55"), codes, reference_outputs(row, sample))
     assert len(cases) > 10
+    assert failures("cortex_m55", cases, optimize) == {}
+
+
+def sums(op: str, scales: Sequence[float], shapes: Sequence[tuple[int, ...]], rng: np.random.Generator) -> Case:
+    """A node of two int16 operands, of which the second may be a constant, with codes for it and what is right."""
+    x, other, out = (QParams((float(np.float32(each)),), (0,), "int16") for each in scales)
+    constant = rng.integers(-32768, 32768, shapes[1], dtype=np.int16) if len(shapes) > 2 else None
+    shape = np.broadcast_shapes(*shapes[:2])
+    values = {"x": Value(shapes[0], x), "y": Value(shapes[1], other, constant), "out": Value(shape, out)}
+    node = Node(op, {"activation": "none"}, ("x", "y"), ("out",))
+    graph = check(Graph(values, (node,), ("x", "y") if constant is None else ("x",), ("out",)))
+    codes = tuple(rng.integers(-32768, 32768, (12, *values[n].shape[1:]), dtype=np.int16) for n in graph.inputs)
+    return c_network(graph, "cortex-m55"), codes, [interpret(graph, codes)["out"]]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("optimize", ["-O2", "-O0"])
+def test_sums_of_int16_in_vectors(optimize: str) -> None:
+    """Rows, rows and one code, of every length; halves that are ties, one multiplier of no shift, or both."""
+    rng, cases = np.random.default_rng(0), {}
+    for op in ("add", "sub"):
+        for scales in ((0.5, 0.5, 1.0), (0.25, 0.5, 1.0), (0.5, 0.25, 1.0), (0.1, 0.5, 0.7)):
+            for shapes in (
+                *(((1, n), (1, n)) for n in (4, 7, 13)),
+                ((1, 3, 5), (1, 3, 1)), ((1, 3, 1), (1, 3, 9)), ((1, 2, 6), (1, 1, 6)), ((1, 6), (1, 6), ()),
+            ):  # fmt: skip
+                cases[f"{op} {scales} {shapes}"] = sums(op, scales, shapes, rng)
     assert failures("cortex_m55", cases, optimize) == {}
