@@ -67,9 +67,79 @@ def test_a_parameter_that_forward_writes_is_refused_and_stays_as_it_was() -> Non
 
     net = Between(clipped)
     before = net.last.weight.detach().clone()
-    with pytest.raises(UnsupportedLayer, match=r"parameter 'last\.weight' \(test_capture\.py:\d+: .*clamp_"):
+    words = r"parameter 'last\.weight' \(test_capture\.py:\d+: .*clamp_.*Remedy: call the network once before"
+    with pytest.raises(UnsupportedLayer, match=words):
         qtorch.prepare(net, X[:1])
     assert torch.equal(net.last.weight, before)
+
+
+def clip_data(net: Between) -> None:
+    net.last.weight.data.clamp_(-0.1, 0.1)
+
+
+def put_data(net: Between) -> None:
+    net.last.weight.data = torch.renorm(net.last.weight.data, p=2, dim=0, maxnorm=0.5)
+
+
+def copy_without_gradients(net: Between) -> None:
+    with torch.no_grad():
+        net.last.weight.copy_(net.last.weight.renorm(2, 0, 0.5))
+
+
+def test_numbers_of_tensors_that_layers_have_are_constants() -> None:
+    def shifted(net: Between, y: Tensor) -> Tensor:
+        for places in net.places[0]:
+            y = y.roll(places.item(), 1)
+        return y * float(net.level[3])
+
+    net = Between(shifted)
+    net.level, net.places = torch.arange(8.0), [torch.tensor([1, 4])]  # type: ignore[assignment]
+    torch.testing.assert_close(qtorch.prepare(net, X[:1]).eval()(X), net(X))
+
+
+@pytest.mark.parametrize("clip", [clip_data, put_data, copy_without_gradients])
+@pytest.mark.parametrize("layers", [False, True], ids=["called as a function", "called as a layer"])
+def test_a_parameter_that_is_clipped_already_stays_a_parameter_and_its_clipping_is_told(
+    clip: Callable[[Between], None], layers: bool
+) -> None:
+    def clipping(net: Between, y: Tensor) -> Tensor:
+        clip(net)
+        return F.dropout(y, 0.5, net.training) if layers else y + F.linear(y, net.last.weight).sum(1, keepdim=True)
+
+    net = Between(clipping).eval()
+    expected = net(X)
+    with pytest.warns(UserWarning, match=r"in training.*writes into 'last\.weight'.*do it in the training step"):
+        qat = qtorch.prepare(net, X[:1])
+    torch.testing.assert_close(qat.eval()(X), expected)
+    for network in (net, qat):
+        torch.manual_seed(0)
+        network.train().zero_grad()
+        network(X).square().sum().backward()
+    gradients = dict(qat.named_parameters())
+    torch.testing.assert_close(gradients["last.weight"].grad, net.last.weight.grad)
+
+
+def test_what_an_example_wrote_that_had_been_written_before_is_refused_all_the_same() -> None:
+    def history(net: Between, y: Tensor) -> Tensor:
+        y = y + net.history
+        net.history.copy_(y[0].detach() * 0)
+        return y
+
+    net = Between(history).eval()
+    net(X[:1])
+    with pytest.raises(UnsupportedLayer, match=r"buffer 'history' \(test_capture\.py:\d+: .*one that forward writes"):
+        qtorch.prepare(net, X[:1])
+
+
+def test_a_buffer_that_was_computed_with_gradients_is_refused_by_name() -> None:
+    def computed(net: Between, y: Tensor) -> Tensor:
+        net.history = net.first.bias.exp()
+        return y * net.history
+
+    net = Between(computed)
+    net(X)
+    with pytest.raises(UnsupportedLayer, match="buffer 'history'"):
+        qtorch.prepare(net, X[:1])
 
 
 class Centred(Between):

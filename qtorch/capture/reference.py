@@ -111,7 +111,7 @@ def copied(net: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
 def _prepare_for_copy(module: nn.Module, memo: dict[int, Any]) -> None:
     """Say of a module's own attributes what stands for those that can't be copied: themselves, tensors detached."""
     for attribute, value in vars(module).items():
-        if attribute in ("_parameters", "_buffers", "_modules"):
+        if attribute in ("_parameters", "_modules"):
             continue
         for leaf in pytree.tree_leaves(value):
             if isinstance(leaf, Tensor) and not leaf.is_leaf:
