@@ -131,15 +131,35 @@ def test_what_an_example_wrote_that_had_been_written_before_is_refused_all_the_s
         qtorch.prepare(net, X[:1])
 
 
-def test_a_buffer_that_was_computed_with_gradients_is_refused_by_name() -> None:
+def test_a_buffer_that_is_computed_of_parameters_is_no_state_unless_it_was_another() -> None:
     def computed(net: Between, y: Tensor) -> Tensor:
         net.history = net.first.bias.exp()
         return y * net.history
 
     net = Between(computed)
     net(X)
+    # What is there is written once more, so that it is no state, and hangs on a parameter as before.
+    qat = qtorch.prepare(net, X[:1])
+    qat.train()(X).sum().backward()
+    net.zero_grad()
+    net.train()(X).sum().backward()
+    torch.testing.assert_close(dict(qat.named_parameters())["first.bias"].grad, net.first.bias.grad)
+    with torch.no_grad():
+        net.first.bias += 1
     with pytest.raises(UnsupportedLayer, match="buffer 'history'"):
         qtorch.prepare(net, X[:1])
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_a_buffer_that_is_set_to_what_comes_in_is_refused_though_the_example_came_before(size: int) -> None:
+    def history(net: Between, y: Tensor) -> Tensor:
+        y, net.history = y + net.history, y[0].detach()
+        return y
+
+    net = Between(history).eval()
+    net(X[:size])
+    with pytest.raises(UnsupportedLayer, match=r"buffer 'history'"):
+        qtorch.prepare(net, X[:size])
 
 
 class Centred(Between):
