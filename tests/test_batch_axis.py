@@ -154,6 +154,7 @@ FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
     "masked windows": (masked_windows, IMAGE),
     "frames": (frames, FRAMES),
     "sequence first": (sequence_first, SEQUENCE),
+    "merged windows": (lambda net, x: x.flatten(0, 1).unfold(1, 3, 1).movedim(-1, 1).sum(1).view(-1, 4, 4, 8), IMAGE),
     "merged layer": (lambda net, x: net.linear(x.flatten(0, 1)).view(x.shape[0], 6, 8), SEQUENCE),
     "both ways from one state": (both_ways, SEQUENCE),
     "overlapping signals": (

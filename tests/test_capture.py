@@ -68,9 +68,99 @@ def test_a_parameter_that_forward_writes_is_refused_and_stays_as_it_was() -> Non
 
     net = Between(clipped)
     before = net.last.weight.detach().clone()
-    with pytest.raises(UnsupportedLayer, match=r"parameter 'last\.weight' \(test_capture\.py:\d+: .*clamp_"):
+    words = r"parameter 'last\.weight' \(test_capture\.py:\d+: .*clamp_.*Remedy: call the network once before"
+    with pytest.raises(UnsupportedLayer, match=words):
         qtorch.prepare(net, X[:1])
     assert torch.equal(net.last.weight, before)
+
+
+def clip_data(net: Between) -> None:
+    net.last.weight.data.clamp_(-0.1, 0.1)
+
+
+def put_data(net: Between) -> None:
+    net.last.weight.data = torch.renorm(net.last.weight.data, p=2, dim=0, maxnorm=0.5)
+
+
+def copy_without_gradients(net: Between) -> None:
+    with torch.no_grad():
+        net.last.weight.copy_(net.last.weight.renorm(2, 0, 0.5))
+
+
+def test_numbers_of_tensors_that_layers_have_are_constants() -> None:
+    def shifted(net: Between, y: Tensor) -> Tensor:
+        for places in net.places[0]:
+            y = y.roll(places.item(), 1)
+        return y * float(net.level[3])
+
+    net = Between(shifted)
+    net.level, net.places = torch.arange(8.0), [torch.tensor([1, 4])]  # type: ignore[assignment]
+    torch.testing.assert_close(qtorch.prepare(net, X[:1]).eval()(X), net(X))
+
+
+@pytest.mark.parametrize("clip", [clip_data, put_data, copy_without_gradients])
+@pytest.mark.parametrize("layers", [False, True], ids=["called as a function", "called as a layer"])
+def test_a_parameter_that_is_clipped_already_stays_a_parameter_and_its_clipping_is_told(
+    clip: Callable[[Between], None], layers: bool
+) -> None:
+    def clipping(net: Between, y: Tensor) -> Tensor:
+        clip(net)
+        return F.dropout(y, 0.5, net.training) if layers else y + F.linear(y, net.last.weight).sum(1, keepdim=True)
+
+    net = Between(clipping).eval()
+    expected = net(X)
+    with pytest.warns(UserWarning, match=r"in training.*writes into 'last\.weight'.*do it in the training step"):
+        qat = qtorch.prepare(net, X[:1])
+    torch.testing.assert_close(qat.eval()(X), expected)
+    for network in (net, qat):
+        torch.manual_seed(0)
+        network.train().zero_grad()
+        network(X).square().sum().backward()
+    gradients = dict(qat.named_parameters())
+    torch.testing.assert_close(gradients["last.weight"].grad, net.last.weight.grad)
+
+
+def test_what_an_example_wrote_that_had_been_written_before_is_refused_all_the_same() -> None:
+    def history(net: Between, y: Tensor) -> Tensor:
+        y = y + net.history
+        net.history.copy_(y[0].detach() * 0)
+        return y
+
+    net = Between(history).eval()
+    net(X[:1])
+    with pytest.raises(UnsupportedLayer, match=r"buffer 'history' \(test_capture\.py:\d+: .*one that forward writes"):
+        qtorch.prepare(net, X[:1])
+
+
+def test_a_buffer_that_is_computed_of_parameters_is_no_state_unless_it_was_another() -> None:
+    def computed(net: Between, y: Tensor) -> Tensor:
+        net.history = net.first.bias.exp()
+        return y * net.history
+
+    net = Between(computed)
+    net(X)
+    # What is there is written once more, so that it is no state, and hangs on a parameter as before.
+    qat = qtorch.prepare(net, X[:1])
+    qat.train()(X).sum().backward()
+    net.zero_grad()
+    net.train()(X).sum().backward()
+    torch.testing.assert_close(dict(qat.named_parameters())["first.bias"].grad, net.first.bias.grad)
+    with torch.no_grad():
+        net.first.bias += 1
+    with pytest.raises(UnsupportedLayer, match="buffer 'history'"):
+        qtorch.prepare(net, X[:1])
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_a_buffer_that_is_set_to_what_comes_in_is_refused_though_the_example_came_before(size: int) -> None:
+    def history(net: Between, y: Tensor) -> Tensor:
+        y, net.history = y + net.history, y[0].detach()
+        return y
+
+    net = Between(history).eval()
+    net(X[:size])
+    with pytest.raises(UnsupportedLayer, match=r"buffer 'history'"):
+        qtorch.prepare(net, X[:size])
 
 
 class Centred(Between):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
 from qtorch.capture.compositions.decompose import decompose_calls
 from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference
@@ -230,6 +235,35 @@ def test_a_composition_computes_what_the_call_does(name: str) -> None:
     traced = check(Calls(function), shape, decompose_calls)
     left = set(operators(traced)) - ROWS - OF_ONE_TENSOR - OTHERS
     assert not left
+
+
+ANY_ORDER = torch.randperm(160, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "product"),
+    [
+        (lambda s, x: x[:, ANY_ORDER], (160, 3, 3), "conv2d"),
+        (lambda s, x: x.index_select(1, ANY_ORDER), (160, 5), "conv1d"),
+        (lambda s, x: x[..., ANY_ORDER], (3, 160), "linear"),
+        (lambda s, x: x[:, :, ANY_ORDER], (2, 160, 3), "linear"),
+        (lambda s, x: x[:, ANY_ORDER.clamp(max=0)], (160, 3, 3), "expand"),
+        (lambda s, x: x[..., torch.arange(70).repeat_interleave(3).flip(0)], (70,), "expand"),
+    ],
+)
+def test_elements_in_no_order_are_a_product(function: Any, shape: tuple[int, ...], product: str) -> None:
+    """As slices they would be more calls than a file should have."""
+    net = Calls(function)
+    traced = check(net, shape, decompose_calls)
+    names = operators(traced)
+    assert len(names) < (80 if product != "expand" else 16)
+    assert (product in names) is (product != "expand")
+    x = torch.randn(2, *shape)
+    qat = qtorch.prepare(net.eval(), x)
+    qtorch.calibrate(qat, [x])
+    graph = integer_graph(qat)
+    report = parity(graph, write_tflite(graph), corner_codes(graph, random=2), qat.eval())
+    assert report.engines["tflm"].exact_share == report.engines["qat_network"].exact_share == 1.0
 
 
 def test_the_larger_and_the_smaller_of_two_are_one_call() -> None:

@@ -147,6 +147,7 @@ FORMS: dict[str, Form] = {
     "norm of a volume": volume(
         lambda: nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.MaxPool3d(2)), (1, 4)
     ),
+    "slopes of a volume": volume(lambda: nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.PReLU(4)), (1, 4)),
     "log-softmax of channels": layer(lambda: nn.LogSoftmax(1)),
     "logsumexp of several axes": call(lambda x: x.logsumexp((1, 3), keepdim=True)),
     "arithmetic of six axes": call(lambda x: ((x.reshape(-1, 2, 2, 4, 2, 8) + 1) * x[:, :2, None, None, :2]).relu()),

@@ -48,9 +48,11 @@ class KnownNumbers:
         self._memory: dict[int, str] = {}
 
     def know(self, name: str, buffer: Tensor, value: Tensor) -> None:
-        """What a buffer holds; ``buffer`` is what stands for it in the run, ``value`` may be written to."""
-        self._values[buffer], self._sources[buffer] = value, {name}
-        self._memory[value.untyped_storage().data_ptr()] = name
+        """What a buffer holds, or without a name another tensor; ``buffer`` is what stands for it in the run, ``value``
+        may be written to."""
+        self._values[buffer], self._sources[buffer] = value, {name} if name else set()
+        if name:
+            self._memory[value.untyped_storage().data_ptr()] = name
 
     def answers(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a call asks for the numbers of a tensor that are known."""

@@ -34,7 +34,7 @@ from qtorch.capture.input_types import require_same_as_numbers
 from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
-from qtorch.capture.repeatability import require_repeatable
+from qtorch.capture.repeatability import require_repeatable, state_refused
 from qtorch.capture.tracing import Trace, Traced, has_hooks, is_leaf, is_row_of_layers, record_shapes, trace
 from qtorch.capture.training_comparison import training_difference, training_trace, trains_as_it_evaluates
 from qtorch.capture.training_form import act_in_training, keep_training_form
@@ -163,8 +163,11 @@ class Capture:
 
     def _traced(self, kind: type[Captured], decomposed: bool) -> tuple[Captured, str]:
         trace = self._trace(self._inside(), kind, ())
+        for name, line in trace.states.items():
+            # The example may have been written there before, so that nothing changed when it came once more.
+            raise state_refused("buffer" if name in dict(self.net.named_buffers()) else "parameter", name, line)
         if self.reference is None or not self._trains_otherwise(trace):
-            return self._finished(trace, decomposed), ""
+            return self._finished(trace, decomposed), _clipping(trace)
         captured, odd = self._with_training(trace, decomposed)
         # Code that writes has to see what layers hand on, so that these would be looked into once more.
         if odd and trace.identities and not trace.shown:
@@ -175,7 +178,7 @@ class Capture:
         if odd:
             # What is not what the network does in training had better do nothing.
             captured = self._finished(self._trace(self._inside(), kind, (), trace.shown), decomposed)
-        return captured, odd
+        return captured, odd or _clipping(trace)
 
     def _trains_otherwise(self, trace: Trace[Captured]) -> bool:
         """Whether a network's own code, or a hook, may do in training what it does not in evaluation."""
@@ -250,7 +253,9 @@ class Capture:
             # Dropout hands on what it gets in evaluation alone; these do it always.
             shown = [path for path in trace.shown if isinstance(apart.get_submodule(path), nn.Flatten | nn.Unflatten)]
             trained = training_trace(apart.train(), self.form, self.examples, trace.opaque, shown)
-            return keep_training_form(trace.graph, trained, lambda: self._inside().train())
+            # Said in any case, and no reason to leave out what else only training does.
+            new = tuple(each for each in trained.writes if each not in trace.at_rest)
+            return keep_training_form(trace.graph, replace(trained, writes=new), lambda: self._inside().train())
         except BadInput as error:
             return f"what can't be followed: {error}", True
 
@@ -345,6 +350,11 @@ def _without_looking(net: nn.Module, acting: frozenset[tuple[str, int]]) -> nn.M
             for number in [each for each in table if (name, each) not in acting]:
                 del table[number]
     return net
+
+
+def _clipping(trace: Trace[Any]) -> str:
+    """In words what a trace leaves to the training step; empty if nothing."""
+    return f"what its code writes into {trace.at_rest[0]!r}" if trace.at_rest else ""
 
 
 def _rooted(inside: nn.Module) -> nn.Module:

@@ -75,6 +75,7 @@ class _Called(nn.Module):
         super().__init__()
         self.net, self.form, self.exported = net, form, exported
         self.held = {name: each.detach().cpu().clone() for name, each in _small_buffers(net)}
+        self.others = [(each, each.detach().cpu().clone()) for each in _small_attributes(net)]
 
     def forward(self, *tensors: Tensor) -> Any:
         """A tensor, or a tuple of them."""
@@ -88,6 +89,8 @@ class _Called(nn.Module):
         buffers, values = dict(self.net.named_buffers()), self.exported.kept.values
         for name, value in self.held.items():
             values.know(name, buffers[name], value)
+        for attribute, value in self.others:
+            values.know("", attribute, value)
         try:
             with keeping_functions(self.exported.kept):
                 result = self.net(*call.args, **call.kwargs)
@@ -104,6 +107,15 @@ def _small_buffers(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, each in net.named_buffers():
         if not each.is_meta and each.numel() <= MOST_NUMBERS:
             yield name, each
+
+
+def _small_attributes(net: nn.Module) -> Iterator[Tensor]:
+    """The same of layers' own tensors that are no buffers, alone or in a list."""
+    for module in net.modules():
+        for value in vars(module).values():
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if type(each) is Tensor and not each.is_meta and each.numel() <= MOST_NUMBERS:
+                    yield each
 
 
 def export_network(

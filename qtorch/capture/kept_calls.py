@@ -208,9 +208,21 @@ def _take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> T
     return input.gather(dim, indices.expand(sizes))
 
 
-#: Functions of which torch's own export takes the batch's size for a number, with others that compute the same.
-_OF_ANY_BATCH: Mapping[Any, Callable[..., Any]] = {
+def _set_data(x: Tensor, value: Tensor) -> None:
+    if not isinstance(x, nn.Parameter) or x.shape != value.shape:
+        x.data = value
+        return
+    with torch.no_grad():
+        x.copy_(value)
+
+
+#: A descriptor, of which type checkers know what it gives.
+_DATA: Any = Tensor.data
+#: Functions of which torch's own export takes the batch's size for a number, or that it does not see, with others that
+#: do the same.
+_SEEN_AS: Mapping[Any, Callable[..., Any]] = {
     torch.take_along_dim: _take_along_dim, Tensor.take_along_dim: _take_along_dim,
+    _DATA.__get__: Tensor.detach, _DATA.__set__: _set_data,
 }  # fmt: skip
 
 
@@ -226,7 +238,7 @@ class _Keeping(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.kept.values.answers(func, args):
             return self.kept.values.answer(func, args)
-        func = _OF_ANY_BATCH.get(func, func)
+        func = _SEEN_AS.get(func, func)
         result = func(*args, **kwargs)
         self.kept.values.note(func, args, kwargs, result)
         name = getattr(func, "__name__", "")

@@ -73,12 +73,15 @@ class Reference:
         """Its parameters and buffers by name: the object, and a copy of its values."""
         return {name: (tensor, tensor.detach().clone()) for name, tensor in _named_tensors(self.net).items()}
 
-    def written(self, before: dict[str, tuple[Tensor, Tensor]]) -> str:
-        """The name of the first parameter or buffer that is not what it was; empty where all are."""
+    def written(self, before: dict[str, tuple[Tensor, Tensor]], *, alike: bool = False) -> str:
+        """The name of the first parameter or buffer that is not what it was; empty where all are.
+
+        With ``alike`` another tensor of the same values is what was there.
+        """
         now = _named_tensors(self.net)
         for name, (was, values) in before.items():
             other = now.get(name)
-            if other is not was or not same_values(other, values):
+            if (other is not was and not alike) or not same_values(other, values):
                 return name
         return next((name for name in now if name not in before), "")
 
@@ -111,7 +114,7 @@ def copied(net: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
 def _prepare_for_copy(module: nn.Module, memo: dict[int, Any]) -> None:
     """Say of a module's own attributes what stands for those that can't be copied: themselves, tensors detached."""
     for attribute, value in vars(module).items():
-        if attribute in ("_parameters", "_buffers", "_modules"):
+        if attribute in ("_parameters", "_modules"):
             continue
         for leaf in pytree.tree_leaves(value):
             if isinstance(leaf, Tensor) and not leaf.is_leaf:

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtorch.capture.nearness import same
 from qtorch.capture.not_running import not_running
 from qtorch.capture.recorded_calls import first_difference, line_that, recorded_calls
-from qtorch.capture.reference import Reference
+from qtorch.capture.reference import Reference, probes
 from qtorch.errors import BadInput, UnsupportedLayer
 from qtorch.remedies.asked import CLIPPED
 
-__all__ = ["require_repeatable"]
+__all__ = ["require_repeatable", "state_refused"]
+
+_OUTSIDE = "keep that state outside the network: pass it in as an input, and take its new value as an output"
+
+#: Of parameters that are clipped where they are used, and not yet.
+_AT_REST = (
+    "call the network once before it is prepared, so that it writes what is there already, and write it in training "
+    "behind every step, under torch.no_grad()"
+)
 
 
 def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None:
@@ -41,7 +49,7 @@ def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None
             remedy="pass one example batch in the shape that the network is trained on",
         ) from error
     name = reference.written(tensors)
-    if name:
+    if name and not _writes_what_is_there(reference, examples, tensors):
         raise _writing(reference, examples, name)
     second = reference.run_network(examples, seed=1)
     if all(same(*pair) for pair in zip(first, second, strict=True)):
@@ -64,6 +72,16 @@ def require_repeatable(reference: Reference, examples: Sequence[Tensor]) -> None
     )
 
 
+def state_refused(kind: str, name: str, line: str, remedy: str = _OUTSIDE) -> UnsupportedLayer:
+    """What is said of a parameter or buffer, ``kind``, that forward writes; ``line`` does, if it is known."""
+    return UnsupportedLayer(
+        where=f"{kind} {name!r}" + (f" ({line})" if line else ""),
+        expected=f"a {kind} that forward only reads, since a device has it as a constant",
+        got="one that forward writes",
+        remedy=remedy,
+    )
+
+
 def _unchanged(before: object, now: object) -> bool:
     if isinstance(before, Tensor) and isinstance(now, Tensor):
         return before.shape == now.shape and same(before, now)
@@ -76,12 +94,33 @@ def _writing(reference: Reference, examples: Sequence[Tensor], name: str) -> Uns
     before = reference.tensors()
     kind = "buffer" if name in dict(reference.net.named_buffers()) else "parameter"
     line = line_that(lambda: reference.written(before) == name, lambda: reference.run_network(examples))
-    most = getattr(reference.net.get_submodule(name.rpartition(".")[0]), "max_norm", None)
-    return UnsupportedLayer(
-        where=f"{kind} {name!r}" + (f" ({line})" if line else ""),
-        expected=f"a {kind} that forward only reads, since a device has it as a constant",
-        got="one that forward writes",
-        remedy=CLIPPED
-        if most is not None
-        else "keep that state outside the network: pass it in as an input, and take its new value as an output",
-    )
+    layer = reference.net.get_submodule(name.rpartition(".")[0])
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
+        remedy = CLIPPED
+    elif kind == "parameter" and not reference.written(_after_a_call(reference, examples)):
+        remedy = _AT_REST
+    else:
+        remedy = _OUTSIDE
+    return state_refused(kind, name, line, remedy)
+
+
+def _writes_what_is_there(
+    reference: Reference, examples: Sequence[Tensor], tensors: dict[str, tuple[Tensor, Tensor]]
+) -> bool:
+    """Whether attributes were only set anew, to what they were, whatever came in: such as to filters of parameters."""
+    if reference.written(tensors, alike=True):
+        return False
+    others = [each[1:] for each in probes(examples, 3) if each.dim()]
+    try:
+        reference.run_network(others)
+    except Exception:
+        return False
+    return not reference.written(tensors, alike=True)
+
+
+def _after_a_call(reference: Reference, examples: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The network's tensors as one call leaves them; another has been made since."""
+    reference.run_network(examples)
+    tensors = reference.tensors()
+    reference.run_network(examples)
+    return tensors

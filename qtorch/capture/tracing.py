@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -106,6 +106,8 @@ class Trace(Generic[Traced]):
         fixed_batch: the batch's size where that became a number in its code; else 0.
         shown: names of layers that are leaves and were looked into, because code writes into what they hand on.
         asked: names of buffers whose values its code took as numbers of Python, which are constants now.
+        states: those into which something is written that hangs on the inputs, and the line that does.
+        at_rest: parameters that its code writes, though to evaluate nothing changes: clipped ones, clipped once more.
     """
 
     graph: Traced
@@ -118,6 +120,8 @@ class Trace(Generic[Traced]):
     fixed_batch: int = 0
     shown: tuple[str, ...] = ()
     asked: frozenset[str] = frozenset()
+    states: Mapping[str, str] = field(default_factory=dict)
+    at_rest: tuple[str, ...] = ()
 
 
 def record_shapes(traced: fx.GraphModule, examples: Sequence[Tensor], batch: int = 0) -> None:
@@ -203,4 +207,5 @@ def trace(
     return Trace(
         traced, exported.outputs, tuple(dict.fromkeys(exported.identities)), tuple(opaque), exported.own_gradients,
         writes, written.through_dropout, exported.fixed_batch, shown, frozenset(exported.kept.values.asked),
+        {name: written.by_inputs[name] for name in writes if name in written.by_inputs}, written.at_rest,
     )  # fmt: skip

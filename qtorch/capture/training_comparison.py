@@ -45,7 +45,7 @@ def training_trace(
     """
     drawn = _generators()
     captured = trace(net, form, examples, fx.GraphModule, opaque, shown)
-    return TrainingTrace(captured.graph, _generators() != drawn, captured.writes)
+    return TrainingTrace(captured.graph, _generators() != drawn, (*captured.writes, *captured.at_rest))
 
 
 def trains_as_it_evaluates(net: nn.Module, form: CallForm, examples: Sequence[Tensor]) -> bool:

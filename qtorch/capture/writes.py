@@ -6,12 +6,13 @@ view that is read afterwards is computed again: what PyTorch's memory would show
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.kept_calls import DROPOUTS
@@ -42,10 +43,14 @@ class Written:
 
     Attributes:
         attributes: names of parameters and buffers.
+        by_inputs: those of them into which something is written that hangs on the inputs, and the line that does.
+        at_rest: of those into which what they have was written, as a clipped parameter that is clipped once more.
         through_dropout: whether a write into what dropout gave was one into what it got, which in training it is not.
     """
 
     attributes: tuple[str, ...] = ()
+    by_inputs: Mapping[str, str] = field(default_factory=dict)
+    at_rest: tuple[str, ...] = ()
     through_dropout: bool = False
 
 
@@ -68,7 +73,8 @@ def write_values(traced: fx.GraphModule) -> Written:
     for node in list(traced.graph.nodes):
         rewriting.rewrite(node)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-    return Written(tuple(dict.fromkeys(rewriting.attributes)), rewriting.through_dropout)
+    attributes, at_rest = (tuple(dict.fromkeys(each)) for each in (rewriting.attributes, rewriting.at_rest))
+    return Written(attributes, rewriting.by_inputs, at_rest, rewriting.through_dropout)
 
 
 def writes_values(graph: fx.Graph) -> bool:
@@ -101,6 +107,8 @@ class _Rewriting:
         self.writes: dict[fx.Node, int] = {}
         self.values: dict[fx.Node, tuple[int, fx.Node]] = {}
         self.attributes: list[str] = []
+        self.by_inputs: dict[str, str] = {}
+        self.at_rest: list[str] = []
         self.through_dropout = False
 
     def rewrite(self, node: fx.Node) -> None:
@@ -115,6 +123,9 @@ class _Rewriting:
             node.kwargs = fx.map_arg(node.kwargs, now.__getitem__)
         if written is not None:
             self._write(node, self.written_as.get(written, written), now[written])
+
+    def _is_parameter(self, base: fx.Node) -> bool:
+        return base.op == "get_attr" and isinstance(_attribute(self.net, str(base.target)), nn.Parameter)
 
     def _name(self, node: fx.Node) -> str:
         """The operator's name; dropout's for a layer that hands on the tensor that it gets."""
@@ -168,9 +179,16 @@ class _Rewriting:
 
     def _write(self, node: fx.Node, written: fx.Node, before: fx.Node) -> None:
         """Make what ``node`` writes the value of ``written``, which was ``before``, and of all that it is a view of."""
+        base, chain = self._base(written), [written]
         with self.graph.inserting_before(node):
             value = self._value(node, before)
-            base, chain = self._base(written), [written]
+            by_inputs = _hangs_on_inputs(value)
+            if self._is_parameter(base) and not by_inputs:
+                # A network whose parameters are others after a call has been refused: it writes what is there, such as
+                # a clipped parameter, clipped once more. Who reads it goes on reading it, and it gets its gradient.
+                self.at_rest.append(str(base.target))
+                self.written_as[node] = written
+                return
             while chain[-1] in self.parent:
                 chain.append(self.parent[chain[-1]])
             values = [value]
@@ -182,6 +200,8 @@ class _Rewriting:
             self.values[each] = (self.writes[base], new)
         if base.op == "get_attr":
             self.attributes.append(str(base.target))
+            if by_inputs:
+                self.by_inputs.setdefault(str(base.target), source_line(node))
         self.written_as[node] = written
 
     def _value(self, node: fx.Node, before: fx.Node) -> fx.Node:
@@ -244,6 +264,20 @@ class _Rewriting:
         if end < size:
             parts.append(emit(self.graph, aten.slice.Tensor, (parent, axis, end, size), like=writer))
         return value if len(parts) == 1 else emit(self.graph, aten.cat.default, (parts, axis), like=writer)
+
+
+def _attribute(net: nn.Module, path: str) -> Any:
+    owner, _, name = path.rpartition(".")
+    return getattr(net.get_submodule(owner), name)
+
+
+def _hangs_on_inputs(value: fx.Node) -> bool:
+    waiting, met = [value], {value}
+    while waiting:
+        new = {each for each in waiting.pop().all_input_nodes if each not in met}
+        met |= new
+        waiting += new
+    return any(each.op == "placeholder" for each in met)
 
 
 def _plain(target: Any) -> Any:

@@ -169,6 +169,15 @@ def _slice(call: MovedCall) -> Result:
     return _pieces(call, x, start, [count[1]])[0]
 
 
+@rule("unfold")
+def _unfold(call: MovedCall) -> Result:
+    x = call.source
+    if x is None or call.arguments["dimension"] % x.layout.rank == x.layout.axis:
+        return None
+    place = x.layout.place(call.arguments["dimension"] % x.layout.rank)
+    return Held(call.again({"self": x.node, "dimension": place}), x.layout.with_sizes(call.shape))
+
+
 @rule("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes")
 def _split(call: MovedCall) -> Result:
     x, axis = call.source, _axis(call)

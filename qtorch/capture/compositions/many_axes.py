@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from qtorch.capture.compositions.table import MOST_AXES, is_one
 from qtorch.capture.emitting import emit, tensor_of
@@ -33,6 +33,9 @@ def merge_axes(traced: fx.GraphModule) -> None:
     """
     for node in list(traced.graph.nodes):
         value, target = tensor_of(node), node.target
+        if value is not None and node.op == "call_module" and isinstance(traced.get_submodule(str(target)), nn.PReLU):
+            _merge_behind_channels(traced, node)
+            continue
         if operator_name(node) in _ALONG_AXES and value is not None and value.is_floating_point():
             _merge_others(traced, node)
             continue
@@ -83,6 +86,20 @@ def _merge_others(traced: fx.GraphModule, node: fx.Node) -> None:
         back = emit(traced.graph, aten.reshape.default, (call, [-1, *_shape(node, 0)[1:]]), like=node)
     node.replace_all_uses_with(back)
     traced.graph.erase_node(node)
+
+
+def _merge_behind_channels(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Make one axis of all that is behind the channels, where there are more than an image's."""
+    channels, *others = _shape(node, 0)[1:] or [1]
+    if len(others) <= 2 or not all(isinstance(size, int) for size in others):
+        return
+    with traced.graph.inserting_before(node):
+        sizes = [-1, channels, math.prod(others)]
+        merged = emit(traced.graph, aten.reshape.default, (node.args[0], sizes), like=node)
+        node.args, node.meta = (merged,), {**node.meta, "val": merged.meta["val"]}
+    with traced.graph.inserting_after(node):
+        back = emit(traced.graph, aten.reshape.default, (node, [-1, channels, *others]), like=node)
+    node.replace_all_uses_with(back, lambda reader: reader is not back)
 
 
 def _shape(node: fx.Node, rank: int) -> list[Any]:

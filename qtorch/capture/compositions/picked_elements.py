@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import torch
 
-from qtorch.capture.compositions.table import MOST_SLICED_AXES, concatenated, reshaped, shape_of, sliced
+from qtorch.capture.compositions.table import (
+    MOST_SLICED_AXES,
+    concatenated,
+    constant,
+    permuted,
+    reshaped,
+    shape_of,
+    sliced,
+)
 
 __all__ = ["MOST_PIECES", "even_runs", "every", "picked"]
 
@@ -17,6 +25,8 @@ aten = torch.ops.aten
 
 #: More pieces than this are no way to move elements.
 MOST_PIECES = 64
+#: Numbers of a matrix that takes elements out of others.
+_MOST_OF_A_MATRIX = 1 << 17
 
 
 def even_runs(places: Sequence[int]) -> list[range]:
@@ -58,6 +68,35 @@ def picked(x: Any, axis: int, places: Sequence[int], most: int = MOST_PIECES) ->
         most: pieces that may be put together.
     """
     runs = even_runs(places)
-    if not runs or len(runs) > most:
+    if not runs:
         return None
-    return concatenated([every(x, axis, run) for run in runs], axis)
+    if len(runs) <= most:
+        return concatenated([every(x, axis, run) for run in runs], axis)
+    times = math.gcd(*(len(list(same)) for _, same in groupby(places)))
+    if times > 1:
+        # Each so many times in a row.
+        taken = picked(x, axis, places[::times], most)
+        return None if taken is None else _repeated(taken, axis, times)
+    return _picked_by_product(x, axis, places)
+
+
+def _repeated(x: Any, axis: int, times: int) -> Any:
+    shape = list(shape_of(x))
+    wide = aten.expand.default(
+        aten.unsqueeze.default(x, axis + 1), [-1, *shape[1 : axis + 1], times, *shape[axis + 1 :]]
+    )
+    return reshaped(wide, (*shape[:axis], shape[axis] * times, *shape[axis + 1 :]))
+
+
+def _picked_by_product(x: Any, axis: int, places: Sequence[int]) -> Any:
+    """A product with a matrix that has a one in every row, of a size that a file may have; None of a larger one."""
+    shape = shape_of(x)
+    if len(places) * shape[axis] > _MOST_OF_A_MATRIX or not x.node.meta["val"].is_floating_point():
+        return None
+    matrix = torch.eye(shape[axis])[list(places)]
+    if axis == 1 and len(shape) in (3, 4):
+        convolution = aten.conv1d if len(shape) == 3 else aten.conv2d
+        return convolution.default(x, constant(x, matrix.reshape(*matrix.shape, *[1] * (len(shape) - 2))))
+    order = [*(i for i in range(len(shape)) if i != axis), axis]
+    taken = aten.linear.default(permuted(x, order), constant(x, matrix))
+    return permuted(taken, [order.index(i) for i in range(len(shape))])

@@ -226,11 +226,16 @@ def sliced(x: fx.Proxy, dim: int, start: int, end: int) -> Any:
 
 
 def concatenated(parts: Sequence[Any], dim: int) -> Any:
-    """Tensors one behind the other, in several steps where there are many."""
+    """Tensors one behind the other, in several steps where there are many; steps that are alike are made once."""
     while len(parts) > _MOST_CONCATENATED:
         groups = math.ceil(len(parts) / _MOST_CONCATENATED)
         size = math.ceil(len(parts) / groups)
-        parts = [concatenated(parts[i : i + size], dim) for i in range(0, len(parts), size)]
+        made: dict[tuple[int, ...], Any] = {}
+        steps = [parts[i : i + size] for i in range(0, len(parts), size)]
+        keys = [tuple(map(id, step)) for step in steps]
+        for key, step in zip(keys, steps, strict=True):
+            made[key] = made[key] if key in made else concatenated(step, dim)
+        parts = [made[key] for key in keys]
     return aten.cat.default(list(parts), dim) if len(parts) > 1 else parts[0]
 
 
