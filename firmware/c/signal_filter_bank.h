@@ -2,7 +2,7 @@
 #ifndef QTORCH_SIGNAL_FILTER_BANK_H_
 #define QTORCH_SIGNAL_FILTER_BANK_H_
 
-#include "kernel.h"
+#include "unsigned_product.h"
 
 //   in                     uint32 [rows][bins]
 //   weights, unweights     in flash, from 0 on
@@ -22,8 +22,8 @@ Q_KERNEL void signal_filter_bank(const uint32_t *in, const int16_t *weights, con
       uint64_t sum = left;
       left = 0;
       for (int i = 0; i < width; ++i) {
-        sum += (uint64_t)(uint32_t)q_flash_s16(weights + first + i) * x[i];
-        left += (uint64_t)(uint32_t)q_flash_s16(unweights + first + i) * x[i];
+        sum += q_unsigned_product((uint32_t)q_flash_s16(weights + first + i), x[i]);
+        left += q_unsigned_product((uint32_t)q_flash_s16(unweights + first + i), x[i]);
       }
       if (channel) {
         memcpy(to, &sum, 8);

@@ -3,8 +3,9 @@
 #define QTORCH_SIGNAL_FILTER_BANK_LOG_H_
 
 #include "bit_length.h"
+#include "unsigned_product.h"
 
-// The natural logarithm of x from 2 on, in Q0.16. above: by how much the binary one is above the fraction, at 129 places.
+// The natural logarithm of x from 2 on, in Q0.16. above: by how much the binary one is above the fraction, 129 places.
 Q_KERNEL uint32_t q_natural_logarithm(uint32_t x, const int16_t *above) {
   const int power = q_bit_length(x) - 1;
   const uint32_t rest = x - ((uint32_t)1 << power);
@@ -13,7 +14,7 @@ Q_KERNEL uint32_t q_natural_logarithm(uint32_t x, const int16_t *above) {
   const int16_t *segment = above + (fraction >> 9);
   const int32_t first = q_flash_s16(segment), slope = (q_flash_s16(segment + 1) - first) * inside >> 16;
   const uint32_t binary = ((uint32_t)power << 16) + fraction + (uint32_t)(first + slope);
-  return (uint32_t)(((uint64_t)45426 * binary + 0x8000u) >> 16);
+  return (uint32_t)((q_unsigned_product(45426, binary) + 0x8000u) >> 16);
 }
 
 //   in      [count], shifted to the left

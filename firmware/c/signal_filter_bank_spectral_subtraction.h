@@ -2,7 +2,7 @@
 #ifndef QTORCH_SIGNAL_FILTER_BANK_SPECTRAL_SUBTRACTION_H_
 #define QTORCH_SIGNAL_FILTER_BANK_SPECTRAL_SUBTRACTION_H_
 
-#include "kernel.h"
+#include "unsigned_product.h"
 
 //   in, out          [rows][channels]; may be the same memory
 //   estimate, next   [rows][channels], of the noise; may be the same memory
@@ -17,9 +17,10 @@ Q_KERNEL void signal_filter_bank_spectral_subtraction(
     const uint32_t new_share = (uint32_t)(odd ? alternate_smoothing : smoothing);
     const uint32_t old_share = (uint32_t)(odd ? alternate_one_minus_smoothing : one_minus_smoothing);
     const uint32_t x = in[i], scaled = x << smoothing_bits;
-    const uint32_t noise = (uint32_t)(((uint64_t)scaled * new_share + (uint64_t)estimate[i] * old_share) >> bits);
+    const uint64_t sum = q_unsigned_product(scaled, new_share) + q_unsigned_product(estimate[i], old_share);
+    const uint32_t noise = (uint32_t)(sum >> bits);
     const uint32_t below = noise < scaled ? noise : scaled;
-    const uint32_t floor = (uint32_t)((uint64_t)x * (uint32_t)min_signal_remaining >> bits);
+    const uint32_t floor = (uint32_t)(q_unsigned_product(x, (uint32_t)min_signal_remaining) >> bits);
     const uint32_t left = (scaled - below) >> smoothing_bits;
     next[i] = clamping ? below : noise;
     out[i] = left > floor ? left : floor;

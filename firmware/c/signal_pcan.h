@@ -3,8 +3,9 @@
 #define QTORCH_SIGNAL_PCAN_H_
 
 #include "bit_length.h"
+#include "unsigned_product.h"
 
-// The gain for an estimate: of 0 to 2 by itself, else a parabola over the ten bits behind the first, one for each length.
+// The gain for an estimate: of 0 to 2 by itself, else a parabola over ten bits behind the first, one for each length.
 Q_KERNEL int16_t q_gain(uint32_t noise, const int16_t *gains) {
   if (noise <= 2) return q_flash_s16(gains + noise);
   const int bits = q_bit_length(noise);
@@ -22,7 +23,7 @@ Q_KERNEL void signal_pcan(const uint32_t *in, const uint32_t *noise, const int16
                           int right) {
   for (int i = 0; i < count; ++i) {
     const uint32_t gain = (uint32_t)q_gain(noise[i], gains);
-    const uint32_t ratio = (uint32_t)((uint64_t)in[i] * gain >> right);
+    const uint32_t ratio = (uint32_t)(q_unsigned_product(in[i], gain) >> right);
     out[i] = ratio < (uint32_t)2 << 12 ? ratio * ratio >> 20 : (ratio >> 6) - (1 << 6);
   }
 }
