@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from export.c.compiled import c_compiler, run_c
@@ -168,6 +170,19 @@ def test_energies_that_the_kernel_does_not_write_are_read_by_nobody() -> None:
     for cut in ((2, 29), (3, 30)):
         with pytest.raises(BadModelFile, match=r"operator 6 \(STRIDED_SLICE\) reads energies outside of 3 to 28"):
             read_tflite(replace(FrontEnd(), cut=cut).written(), aligned=False)
+
+
+def test_a_filter_bank_that_reads_beyond_its_energies_is_refused() -> None:
+    written = FrontEnd(channels=1, seed=7).written()
+    read_tflite(written, aligned=False)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(written))
+    bank = next(each for each in model.subgraphs[0].operators if len(each.inputs) == 6)
+    starts = model.buffers[model.subgraphs[0].tensors[bank.inputs[3]].buffer]
+    starts.data = np.array([0, 33], np.int16).view(np.uint8)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with pytest.raises(BadModelFile, match=r"SignalFilterBank.*channel 1: expected \d+ bins of 33"):
+        read_tflite(bytes(builder.Output()), aligned=False)
 
 
 def _spectrum(custom: bytes, dtype: str = "int16", length: int = 64) -> bytes:

@@ -19,24 +19,26 @@ from qtorch.numbers.grid import Grid
 from qtorch.row.constraints import Free
 from qtorch.row.kernel_call import ConstantTable, KernelCall, NoKernel, Operands, TensorArgument
 from qtorch.row.row import Attrs, OptionField, Row, Sample, Shape
-from qtorch.row.shape_rule import require
+from qtorch.row.shape_rule import BadShape, require
 
 _WEIGHTS = ("weights", "unweights")
 _CHANNELS = ("frequency_starts", "weight_starts", "widths")
+#: The tables' roles, in the operator's order.
+TABLES = (*_WEIGHTS, *_CHANNELS)
 
 
-def _bands(tables: Mapping[str, np.ndarray], bins: int) -> list[tuple[range, slice]]:
+def bands(tables: Mapping[str, np.ndarray], bins: int) -> list[tuple[range, slice]]:
     """By channel, which bins and which weights.
 
     Raises:
-        ValueError: some are outside.
+        BadShape: some are outside.
     """
     weights = min(len(tables[role]) for role in _WEIGHTS)
     found = []
     for channel, (first, weight, width) in enumerate(zip(*(tables[role].tolist() for role in _CHANNELS), strict=True)):
         width = max(0, width)
         if width and not (0 <= first <= bins - width and 0 <= weight <= weights - width):
-            raise ValueError(
+            raise BadShape(
                 f"channel {channel}: expected {width} bins of {bins} and as many weights of {weights}, got those from "
                 f"{first} and from {weight} on"
             )
@@ -46,9 +48,9 @@ def _bands(tables: Mapping[str, np.ndarray], bins: int) -> list[tuple[range, sli
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
     """``[N, bins]`` to ``[N, channels]``: sums that wrap in 64 bits."""
-    source, tables = codes["input"], {role: codes[role].numpy() for role in (*_WEIGHTS, *_CHANNELS)}
+    source, tables = codes["input"], {role: codes[role].numpy() for role in TABLES}
     found, carried = [], torch.zeros(len(source), dtype=torch.int64)
-    for bins, place in _bands(tables, source.shape[1]):
+    for bins, place in bands(tables, source.shape[1]):
         band = source[:, list(bins)]
         found.append(carried + (band * codes["weights"][place]).sum(1))
         carried = (band * codes["unweights"][place]).sum(1)
@@ -65,14 +67,14 @@ def kernel(operands: Operands) -> KernelCall:
     if any((tables[role] < 0).any() for role in _WEIGHTS):
         raise NoKernel("weights below 0")
     try:
-        _bands(tables, operands.shapes["input"][1])
-    except ValueError as error:
+        bands(tables, operands.shapes["input"][1])
+    except BadShape as error:
         raise NoKernel(str(error)) from error
     return KernelCall(
         "signal_filter_bank",
         {
             "in": TensorArgument("input"),
-            **{role: ConstantTable(tables[role]) for role in (*_WEIGHTS, *_CHANNELS)},
+            **{role: ConstantTable(tables[role]) for role in TABLES},
             "out": TensorArgument("output"),
             "rows": operands.shapes["input"][0],
             "bins": operands.shapes["input"][1],
@@ -87,7 +89,7 @@ def shapes_of_channels(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape
     Raises:
         BadShape: the tables are not of one channel more, or the two of weights of different lengths.
     """
-    require_vectors(shapes, {"input": 2, **dict.fromkeys((*_WEIGHTS, *_CHANNELS), 1)})
+    require_vectors(shapes, {"input": 2, **dict.fromkeys(TABLES, 1)})
     in_range(attrs, {"num_channels": range(1, 2**15)})
     channels = attrs["num_channels"]
     for role in _CHANNELS:
@@ -123,7 +125,7 @@ ROW = Row(
     forward=on_whole_numbers(reference),
     constraints={
         "input": Free(("uint32",)),
-        **dict.fromkeys((*_WEIGHTS, *_CHANNELS), Free(("int16",))),
+        **dict.fromkeys(TABLES, Free(("int16",))),
         "output": Free(("uint64",)),
     },
     reference=reference,

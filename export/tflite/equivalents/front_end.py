@@ -13,6 +13,7 @@ from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.draft import Draft
 from export.tflite.file_data import FileContents, FileOperator, FileTensor
 from export.tflite.vector_cells import vector_cells
+from qtorch.ops.signal_filter_bank import TABLES, bands
 
 __all__ = ["SIGNALS", "front_end", "with_whole_numbers"]
 
@@ -76,10 +77,14 @@ def front_end(draft: Draft, operator: FileOperator) -> None:
     """The operator between RESHAPEs that put an axis of samples in front of each tensor that is computed.
 
     Raises:
-        ValueError: a tensor is no vector, or somebody reads what the operator does not write.
+        ValueError: a tensor is no vector, a filter bank's tables lead out of its input or of one another, or somebody
+            reads what the operator does not write.
     """
     if operator.name == f"{_SIGNAL}Energy":
         _require_written(draft, operator)
+    if operator.name == f"{_SIGNAL}FilterBank":
+        tables = {role: draft.known(index) for role, index in zip(TABLES, operator.inputs[1:], strict=True)}
+        bands(tables, *draft.shape(operator.inputs[0])[-1:])
     inputs = [_with_samples(draft, operator, "inputs", place) for place in range(len(operator.inputs))]
     outputs = [_with_samples(draft, operator, "outputs", place) for place in range(len(operator.outputs))]
     for source, made in zip(operator.inputs, inputs, strict=True):
