@@ -74,17 +74,21 @@ class SchemaFile:
         table: str | None = None,
         options: Mapping[str, Any] | None = None,
         version: int = 1,
+        custom: bytes = b"",
     ) -> None:
-        """A new operator; ``options`` by the fields' names in the schema's Python classes."""
-        number = getattr(schema.BuiltinOperator, name)
-        keys = [(code.builtinCode, code.version) for code in self.model.operatorCodes]
-        if (number, version) not in keys:
+        """A new operator; ``options`` by the fields' names in the schema's Python classes, ``custom`` as bytes."""
+        kind, _, own = name.partition(":")
+        number = getattr(schema.BuiltinOperator, kind)
+        keys = [(code.builtinCode, code.customCode or "", code.version) for code in self.model.operatorCodes]
+        if (number, own, version) not in keys:
             code = schema.OperatorCodeT()
             code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), version
+            code.customCode = own or None
             self.model.operatorCodes.append(code)
-            keys.append((number, version))
+            keys.append((number, own, version))
         made = schema.OperatorT()
-        made.opcodeIndex = keys.index((number, version))
+        made.opcodeIndex = keys.index((number, own, version))
+        made.customOptions = list(custom) or None
         made.inputs, made.outputs = list(inputs), list(outputs)
         if table is not None:
             made.builtinOptionsType = getattr(schema.BuiltinOptions, table)

@@ -44,6 +44,7 @@ class Drawn:
             low, high = CODE_RANGE[grid.dtype] if grid.dtype in ("int4", "int8", "int16") else (-100, 100)
             if grid == INDICES:
                 low, high = 0, self.shapes["table"][0] - 1 if "table" in self.shapes else 100
+            low = max(low, CODE_RANGE[grid.dtype][0])
             dtype = "int8" if grid.dtype == "int4" else grid.dtype
             codes[role] = rng.integers(low + (role != "input" and low < -100), high, shape, dtype=dtype, endpoint=True)
         return codes

@@ -149,7 +149,9 @@ def test_a_file_counts_as_its_graph_does(row: Row) -> None:
         pytest.skip(row.tflite.reason)
     graph = sample_graph(row, sample)
     layers = list(file_layers(summarize(write_tflite(graph)).subgraphs[0]))
-    assert [layer.op.upper() for layer in layers] == list(row.tflite.operators)
+    ends = ["RESHAPE"] * len(sample.arrays) if row.tflite.vectors else []
+    said = [layer.op.upper() for layer in layers]
+    assert [each for each in said if each not in ends] == [each.upper() for each in row.tflite.operators]
     assert sum(layer.macs for layer in layers if layer.macs != 0) == multiply_accumulates(graph, graph.nodes[0])
 
 

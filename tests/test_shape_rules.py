@@ -23,7 +23,8 @@ from qtorch.row.shape_rule import BadShape
 from tests.shape_drawing import Drawn, drawn_cases
 from tests.tflm_apart import TflmApart
 
-INTEGER = [name for name, row in ROWS.items() if name not in ("dequantize", "quantize")]
+#: A filter bank's constants are places, which can't be drawn.
+INTEGER = [name for name, row in ROWS.items() if name not in ("dequantize", "quantize", "signal_filter_bank")]
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +93,14 @@ def test_what_a_rule_takes_tflite_micro_computes_to_the_bit(name: str, tflm: Tfl
     cell = ROWS[name].tflite
     if not isinstance(cell, TFLite):
         pytest.skip("no file has it")
-    if any(state.always_carried for state in cell.states):
+    if cell.kept or any(state.always_carried for state in cell.states):
         pytest.skip("its state lives from one run to the next: tests/test_states.py")
+    if name == "signal_energy":
+        pytest.skip("its kernel leaves memory as it was outside of a range: tests/test_audio_front_end.py")
     compared = 0
     once = [case for case in cases(name, 150) if not set(ROWS[name].carried) & set(case[0].shapes)]
+    if cell.vectors:
+        once = [case for case in once if all(shape[0] == 1 for shape in case[1])]
     for drawn, outputs in once[:40]:
         codes = drawn.codes(np.random.default_rng(2))
         try:

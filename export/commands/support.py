@@ -9,7 +9,7 @@ from export.command_line.reader import read_options
 from qtorch.ops import ROWS
 from qtorch.preparation.matching import supported_names
 from qtorch.row.constraints import Fixed, Indices, SameAs, SymmetricWeight
-from qtorch.row.row import Row, Unsupported
+from qtorch.row.row import Row, TFLite, Unsupported
 
 __all__ = ["SupportOptions", "support_command", "support_table"]
 
@@ -37,6 +37,7 @@ def support_table() -> str:
 
 def _line(row: Row) -> str:
     operator = f"- ({row.tflite.reason})" if isinstance(row.tflite, Unsupported) else ", ".join(row.tflite.operators)
+    operator = operator.removeprefix("CUSTOM:")
     cells = (operator, _torch(row), _types(row), ", ".join(sorted(row.fusable)), _grid(row))
     return f"| {' | '.join(cells)} |"
 
@@ -44,6 +45,8 @@ def _line(row: Row) -> str:
 def _torch(row: Row) -> str:
     names = {name for match in row.matches for name in match.names}
     assert names <= set(supported_names())
+    if isinstance(row.tflite, TFLite) and row.tflite.custom:
+        return "files of others"
     return ", ".join(f"`{name}`" for name in sorted(names)) or "put in by the export"
 
 
@@ -51,7 +54,8 @@ def _types(row: Row) -> str:
     demand = row.constraint(row.roles[0] if not row.variadic else f"{row.roles[0]}_0")
     if isinstance(demand, Indices):
         return ", ".join(getattr(row.constraints["output"], "dtypes", ())) + " by int32 indices"
-    types = [dtype for dtype in getattr(demand, "dtypes", ()) if dtype in ("int8", "int16", "float32")]
+    shown = ("int8", "int16", "float32") if row.matches else ("int8", "int16", "float32", "uint32", "uint64")
+    types = [dtype for dtype in getattr(demand, "dtypes", ()) if dtype in shown]
     weight = row.constraints.get("weight")
     if isinstance(weight, SymmetricWeight) and "int4" in weight.dtypes:
         types.append("int4 weights" + (" per tensor" if "int4" in weight.per_tensor else ""))

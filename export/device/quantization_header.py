@@ -20,7 +20,7 @@ from export.interface.tensor_layout import TensorLayout
 from export.interface.tensor_meaning import conversion, distinct, element_names, meaning, whole_function, with_meaning
 from qtorch.features import Feature, Interface
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import INDICES, QParams
+from qtorch.numbers.qparams import WHOLE, QParams
 
 __all__ = ["quantization"]
 
@@ -83,7 +83,10 @@ def quantization(
                 parts.append(f"// Elements of the tensor; all are {quoted(tensor.features[0].name)}.")
             if tensor.shared or tensor.several:
                 parts.append(f"#define {tensor.macro}_SIZE {tensor.elements}\n")
-    parts += [_code_of(name, dtype) for dtype in dict.fromkeys(record.dtype for record in inputs if record != INDICES)]
+    parts += [
+        _code_of(name, dtype)
+        for dtype in dict.fromkeys(record.dtype for record in inputs if record not in WHOLE.values())
+    ]
     for tensor in tensors:
         function = _quantize if tensor.side == "input" else _dequantize
         for feature, identifier in zip(tensor.features, tensor.identifiers, strict=True):
@@ -148,7 +151,7 @@ def _tensors(
         count = len(records[position])
         for index, record in enumerate(records[position]):
             features = known[index].quantities if known else (interface.inputs, interface.outputs)[position]
-            features = () if record == INDICES else features
+            features = () if record in WHOLE.values() else features
             if index and not known:
                 break
             several = bool(known) and count > 1
@@ -203,8 +206,9 @@ def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QP
         raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
     lines = []
     for index, record in enumerate(records):
-        if record == INDICES:
-            lines.append(f"// {tensor_macro(name, side, index, len(records))} has indices, int32_t, as they are.")
+        if record in WHOLE.values():
+            tensor = tensor_macro(name, side, index, len(records))
+            lines.append(f"// {tensor} has indices, {record.dtype}_t, as they are.")
             continue
         if record.dtype not in SUFFIX or record.axis is not None:
             raise ValueError(f"quantization.{side}s[{index}]: expected {' or '.join(SUFFIX)} per tensor, got {record}")

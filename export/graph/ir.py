@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from export.graph.view import View
-from qtorch.numbers.qparams import INDICES, QParams
+from qtorch.numbers.qparams import INDICES, WHOLE, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 from qtorch.row.shape_rule import BadShape
@@ -32,8 +32,8 @@ class Value:
     Attributes:
         shape: static; the batch axis of a run-time tensor is 1, or counts the rows that a sample has there, between
             two RESHAPEs: whoever computes several samples has as many times as many.
-        qparams: ``None`` for a float32 tensor (or a float16 constant); of indices
-            :data:`qtorch.numbers.qparams.INDICES`, in a graph of floats too.
+        qparams: ``None`` for a float32 tensor (or a float16 constant); of whole numbers one of
+            :data:`qtorch.numbers.qparams.WHOLE`, of indices in a graph of floats too.
         data: the codes of a constant, of the qparams' dtype, or its floats; ``None`` for a run-time tensor.
     """
 
@@ -50,8 +50,8 @@ class Value:
 
     @property
     def of_indices(self) -> bool:
-        """Whether it is computed, or comes in, as indices, whose codes are the numbers themselves."""
-        return self.data is None and self.qparams == INDICES
+        """Whether it is computed, or comes in, as indices or other whole numbers, which its codes are themselves."""
+        return self.data is None and self.qparams is not None and self.qparams == WHOLE.get(self.qparams.dtype)
 
     @property
     def array_dtype(self) -> str:
@@ -188,7 +188,7 @@ class Graph:
         """PyTorch's ``[samples, *shape[1:]]`` in the order of axes in which an input or output stores it; indices in
         their type, too."""
         stored = self.view(name).store(real, self.values[name].shape)
-        return stored.astype(INDICES.dtype) if self.values[name].of_indices else stored
+        return stored.astype(self.values[name].dtype) if self.values[name].of_indices else stored
 
     def encode(self, name: str, real: np.ndarray) -> np.ndarray:
         """PyTorch's float32 ``[samples, *shape[1:]]`` as an input or output holds it: stored, and as codes."""

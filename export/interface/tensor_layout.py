@@ -14,7 +14,7 @@ from typing import Any
 
 from export.graph.ir import Graph, Node
 from qtorch.features import Feature
-from qtorch.numbers.qparams import INDICES
+from qtorch.numbers.qparams import WHOLE
 
 __all__ = ["TensorLayout", "tensor_layouts"]
 
@@ -69,7 +69,7 @@ class TensorLayout:
     @property
     def of_indices(self) -> bool:
         """Whether its numbers are indices, which nobody converts."""
-        return self.dtype == INDICES.dtype and self.scale is None
+        return self.dtype in WHOLE and self.scale is None
 
     @property
     def label(self) -> str:
@@ -156,9 +156,11 @@ def tensor_layouts(graph: Graph) -> tuple[TensorLayout, ...]:
 
 def _layout(graph: Graph, names: _Names, side: str, index: int, count: int, tensor: str) -> TensorLayout:
     value, view = graph.values[tensor], graph.view(tensor)
-    kept = {stored: axis for axis, stored in enumerate(view.axes) if stored is not None and axis > 0}
+    # Of a file whose one sample has several rows along the first axis, that is an axis too.
+    first = 0 if value.rows > 1 else 1
+    kept = {stored: axis for axis, stored in enumerate(view.axes) if stored is not None and axis >= first}
     # An axis of size 1 that the stored tensor lacks lies behind all others: where it is named changes no address.
-    absent = [axis for axis, stored in enumerate(view.axes) if stored is None and axis > 0]
+    absent = [axis for axis, stored in enumerate(view.axes) if stored is None and axis >= first]
     order = [*(kept[stored] for stored in sorted(kept)), *absent]
     axis_names = [*(names[stored] for stored in sorted(kept)), *(None for _ in absent)]
     qparams = None if value.of_indices else value.qparams
@@ -170,9 +172,9 @@ def _layout(graph: Graph, names: _Names, side: str, index: int, count: int, tens
         None if qparams is None else qparams.scale[0],
         None if qparams is None else qparams.zero_point[0],
         tuple(view.shape[axis] for axis in order) or (1,),
-        _said(axis_names, order, len(view.shape)) or ("value",),
-        tuple(axis - 1 for axis in order) or (0,),
-        view.shape[1:] or (1,),
+        _said(axis_names, order, len(view.shape) + 1 - first) or ("value",),
+        tuple(axis - first for axis in order) or (0,),
+        view.shape[first:] or (1,),
     )
 
 

@@ -22,7 +22,7 @@ from export.tflite.reader import read_tflite
 from export.tflite.writer import write_tflite
 from qtorch.errors import ParityError, UnsupportedLayer
 from qtorch.numbers.fixedpoint import Rounding
-from qtorch.row.row import Row, Sample
+from qtorch.row.row import Row, Sample, TFLite
 
 __all__ = [
     "CSample",
@@ -97,14 +97,16 @@ def require_tflm(row: Row, sample: Sample, *, at_once: bool = False) -> int:
     Args:
         row: of the op.
         sample: its case.
-        at_once: the whole batch in one inference; of a sequence of runs, each is one all the same.
+        at_once: the whole batch in one inference; of a sequence of runs, and of what takes one sample, each is one all
+            the same.
 
     Returns: how many outputs were compared.
 
     Raises:
         ParityError: they differ; or the outputs are all alike, and show nothing.
     """
-    graph = sample_graph(row, sample, batch_of(sample) if at_once and not carried_by(row, sample) else 1)
+    alone = bool(carried_by(row, sample)) or (isinstance(row.tflite, TFLite) and row.tflite.vectors)
+    graph = sample_graph(row, sample, batch_of(sample) if at_once and not alone else 1)
     expected = reference_outputs(row, sample)
     for role, codes in zip(graph.outputs, expected, strict=True):
         if "alike" not in sample.label and len(np.unique(codes)) < 2:

@@ -158,15 +158,17 @@ class _Reader:
         operators: list[FileOperator] = []
         for operator in self._tables(graph, "Operators"):
             options = self._options(operator)
-            if operator.CustomOptionsLength():
-                operator.CustomOptionsAsNumpy()  # raises if they end behind the file
+            count = int(operator.CustomOptionsLength())
+            self._visit(count)
+            # Raises if they end behind the file.
+            custom = bytes(operator.CustomOptionsAsNumpy()) if count else b""
             inputs, outputs = (self._indices(operator, field, len(tensors)) for field in ("Inputs", "Outputs"))
             index = operator.OpcodeIndex()
             if index >= len(codes):
                 raise ValueError(f"operator code {index} of {len(codes)}")
             name, version = codes[index]
             kind = int(operator.BuiltinOptionsType())
-            operators.append(FileOperator(name, version, inputs, outputs, kind, options, len(operators)))
+            operators.append(FileOperator(name, version, inputs, outputs, kind, options, len(operators), custom))
         inputs, outputs = (self._indices(graph, field, len(tensors)) for field in ("Inputs", "Outputs"))
         return FileSubgraph(self._text(graph.Name()), inputs, outputs, tensors, tuple(operators))
 

@@ -126,6 +126,7 @@ class FileOperator:
         options: numbers, text and tuples of numbers by the schema's names; empty where the schema has no such table. A
             vector that the file leaves out is left out.
         number: in its subgraph, from 0; of an operator that stands for another of the file's, that one's.
+        custom: the options of a custom operator, bytes whose meaning its kernel knows.
     """
 
     name: str
@@ -135,6 +136,7 @@ class FileOperator:
     options_kind: int
     options: Mapping[str, Any]
     number: int = 0
+    custom: bytes = b""
 
 
 @dataclass(frozen=True)

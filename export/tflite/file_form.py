@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from export.tflite.equivalents.float_functions import parts_of_tables
+from export.tflite.equivalents.front_end import SIGNALS
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.form import CONVERT_INT8, FileForm, Form
 from export.tflite.zero_points import shifted_int16, shifted_weights
@@ -216,13 +217,17 @@ def _custom(contents: FileContents) -> FileForm | None:
 
 
 def _front_end(contents: FileContents) -> FileForm | None:
-    names = [o.name.removeprefix("CUSTOM:") for _, o in _everywhere(contents) if o.name.startswith(f"CUSTOM:{_SIGNAL}")]
+    names = [
+        operator.name.removeprefix("CUSTOM:")
+        for _, operator in _everywhere(contents)
+        if operator.name.startswith(f"CUSTOM:{_SIGNAL}") and operator.name not in SIGNALS
+    ]
     if not names:
         return None
     return FileForm(
         "audio front end",
-        f"an audio front end in operators of TFLite Micro's own: {_counted(names)}",
-        "it makes features of samples, in integers, with tables and states that nothing here computes",
+        f"an audio front end with operators of TFLite Micro's own that nothing here computes: {_counted(names)}",
+        "others of its operators are known, which docs/operators.md lists",
         "leave it to TFLite Micro, whose sources have them under signal/src, and compile the "
         "file of the network behind it; where both are one file, cut it behind the last of these",
     )

@@ -16,6 +16,7 @@ from export.graph.passes.foreign.behind_samples import behind_samples
 from export.tflite.constants import constant
 from export.tflite.contents import read_contents
 from export.tflite.counted_from_zero import fold
+from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.ends import with_each_output_once, with_numbers_as_vectors
 from export.tflite.equivalents.equivalents import EQUIVALENTS, in_known_operators
 from export.tflite.equivalents.options import default_options
@@ -23,10 +24,11 @@ from export.tflite.file_data import FileBuffer, FileContents, FileOperator, File
 from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros, cleared_states
 from export.tflite.variables import Variable, without_variables
+from export.tflite.vectors import with_kept, without_vectors
 from export.tflite.writer import ALIGNMENT, tflite_cell
 from qtorch.errors import BadModelFile
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import INDICES, QParams
+from qtorch.numbers.qparams import WHOLE, QParams
 from qtorch.ops import ROWS, of_rows
 from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
@@ -88,7 +90,7 @@ def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variabl
 
 def _without_variables(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
     cleared = cleared_states(contents.subgraphs[0])
-    return without_variables(contents, lambda tensor: constant(tensor, contents.buffers), cleared)
+    return with_kept(*without_variables(contents, lambda tensor: constant(tensor, contents.buffers), cleared))
 
 
 def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool) -> Graph:
@@ -96,12 +98,13 @@ def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool
     if len(contents.subgraphs) != 1:
         raise ValueError(f"{len(contents.subgraphs)} subgraphs instead of one")
     (subgraph,) = contents.subgraphs
+    subgraph, between = without_vectors(subgraph) if every else (subgraph, frozenset())
     tensors, buffers = subgraph.tensors, contents.buffers
     folded = fold(subgraph, lambda tensor: constant(tensor, buffers))
     zeros = Zeros(subgraph, lambda tensor: constant(tensor, buffers))
     # A handle says which variable is meant, and holds no numbers.
     handles = {tensor.index for tensor in tensors if tensor.dtype == "resource"}
-    operands = set(folded.between) | zeros.tensors | handles
+    operands = set(folded.between) | between | zeros.tensors | handles
     reading = [(one, operator) for one, operator in folded.operators if operator not in zeros.operators]
     nodes = []
     for one, operator in reading:
@@ -110,7 +113,9 @@ def _graph(contents: FileContents, variables: Sequence[Variable], *, every: bool
         except (IndexError, TypeError, ValueError) as error:
             raise ValueError(f"operator {operator.number} ({operator.name}): {error}") from error
     sources, sinks = (_names(_complete(indices)) for indices in (subgraph.inputs, subgraph.outputs))
-    states = tuple(State(f"t{each.value}", f"t{each.after}", each.first) for each in variables)
+    states = tuple(
+        State(f"t{each.value}", f"t{each.after}", each.first.reshape(tensors[each.value].shape)) for each in variables
+    )
     read = {*sources, *sinks, *(name for node in nodes for name in (*node.inputs, *node.outputs))}
     read |= {name for state in states for name in (state.value, state.after)}
     named = {f"t{tensor.index}": tensor for tensor in tensors}
@@ -208,8 +213,8 @@ def _value(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Value:
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"a tensor of type code {tensor.kind} instead of {sorted(_DTYPES)}")
     data = constant(tensor, buffers)
-    if tensor.dtype == INDICES.dtype and not tensor.scale:
-        return Value(tensor.shape, INDICES, data)
+    if tensor.dtype in WHOLE and not tensor.scale:
+        return Value(tensor.shape, WHOLE[tensor.dtype], data)
     return Value(tensor.shape, None if tensor.dtype.startswith("float") else _qparams(tensor), data)
 
 
@@ -236,24 +241,28 @@ def _op(operator: FileOperator) -> str:
 
 
 def _attrs(cell: TFLite, operator: FileOperator) -> dict[str, Any]:
-    if cell.options is None:
+    options = operator.options
+    if cell.custom and cell.fields:
+        options = custom_options(operator.custom, [field.option for field in cell.fields])
+    elif cell.options is None:
         return {}
-    if operator.options_kind != getattr(schema.BuiltinOptions, cell.options):
+    elif operator.options_kind != getattr(schema.BuiltinOptions, cell.options):
         raise ValueError(f"{cell.operator} with options of type {operator.options_kind}")
     attrs: dict[str, Any] = {}
     for field in cell.fields:
-        if field.option not in operator.options:
+        if field.option not in options:
             raise ValueError(f"{cell.operator} without {field.option}")
-        value = operator.options[field.option]
+        value = options[field.option]
         if field.enum is not None:
             members = member_names(field.enum)
             if value not in members:
                 raise ValueError(f"{cell.operator} with {field.option} {value}")
             value = members[value].lower()
             if field.attr == "activation" and value not in _ACTIVATIONS:
-                raise ValueError(f"{cell.operator} with {members[operator.options[field.option]]} fused: {_CAN_FUSE}")
+                raise ValueError(f"{cell.operator} with {members[options[field.option]]} fused: {_CAN_FUSE}")
         attrs[field.attr] = value
-    _require_defaults(cell, operator)
+    if not cell.custom:
+        _require_defaults(cell, operator)
     return attrs
 
 

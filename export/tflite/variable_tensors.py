@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.graph.ir import Graph, State
+from export.graph.ir import Graph, Node, State
 from qtorch.errors import UnsupportedLayer
+from qtorch.row.row import TFLite
 
-__all__ = ["as_in_file", "first_contents", "require_carried", "variable_tensors"]
+__all__ = ["as_in_file", "first_contents", "kept_inside", "require_carried", "variable_tensors"]
 
 
 def first_contents(
@@ -36,7 +37,28 @@ def variable_tensors(graph: Graph) -> dict[str, str]:
     One operator alone reads and replaces it, and it begins with what TFLM fills such a tensor with. Others can be
     resource variables.
     """
-    return {state.value: state.after for state in graph.states if _is_one(graph, state)}
+    kept = kept_inside(graph)
+    return {state.value: state.after for state in graph.states if state.value not in kept and _is_one(graph, state)}
+
+
+def kept_inside(graph: Graph) -> dict[str, str]:
+    """By the value of each state that an operator keeps inside, from zeros on, what it is after a run.
+
+    Raises:
+        UnsupportedLayer: such an operator's state is used otherwise, or begins otherwise.
+    """
+    found = {}
+    states = {state.value: state for state in graph.states}
+    for node in graph.nodes:
+        inputs, outputs, cell = node.input_roles(), node.output_roles(), node.row.tflite
+        for role in cell.kept if isinstance(cell, TFLite) else ():
+            name = inputs[role]
+            state, reads = states.get(name), sum(each.inputs.count(name) for each in graph.nodes)
+            fine = state is not None and state.after == outputs[f"next_{role}"] and not np.any(state.first)
+            if not fine or reads != 1 or name in graph.sinks:
+                raise _used_otherwise(node, name)
+            found[name] = outputs[f"next_{role}"]
+    return found
 
 
 def _is_one(graph: Graph, state: State) -> bool:
@@ -57,14 +79,15 @@ def as_in_file(graph: Graph) -> Graph:
     What a variable tensor is after a run has no place of its own there and comes last; the states that are resource
     variables are read before everything else.
     """
-    variables = variable_tensors(graph)
+    variables, kept = variable_tensors(graph), kept_inside(graph)
     if not graph.states:
         return graph
     last = [name for node in graph.nodes for name in node.outputs if name in variables.values()]
+    last += kept
     first = [name for name in graph.values if name not in last]
     by_value = {state.value: state for state in graph.states}
     carried = [name for node in graph.nodes for name in node.inputs if name in variables]
-    order = [*(name for name in by_value if name not in variables), *carried]
+    order = [*(name for name in by_value if name not in variables and name not in kept), *carried, *kept]
     return replace(
         graph,
         values={name: graph.values[name] for name in (*first, *last)},
@@ -85,9 +108,13 @@ def require_carried(graph: Graph, others: Sequence[State]) -> None:
         names = [roles[role] for carried in node.row.carried for role in (carried, f"next_{carried}") if role in roles]
         for name in names:
             if name not in held:
-                raise UnsupportedLayer(
-                    where=f"{node.op} {node.output!r}",
-                    expected="states that this operator alone reads and replaces, and that begin with zeros",
-                    got=f"{name!r}, which is used otherwise, or begins otherwise",
-                    remedy="take the plain C, which has states of any kind",
-                )
+                raise _used_otherwise(node, name)
+
+
+def _used_otherwise(node: Node, name: str) -> UnsupportedLayer:
+    return UnsupportedLayer(
+        where=f"{node.op} {node.output!r}",
+        expected="states that this operator alone reads and replaces, and that begin with zeros",
+        got=f"{name!r}, which is used otherwise, or begins otherwise",
+        remedy="take the plain C, which has states of any kind",
+    )

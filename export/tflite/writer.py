@@ -8,7 +8,7 @@ on.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flatbuffers
@@ -18,9 +18,12 @@ from ai_edge_litert import schema_py_generated as schema
 from export.graph.bytes import raw_bytes
 from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
-from export.tflite.variable_tensors import require_carried, variable_tensors
+from export.tflite.custom_options import written_options
+from export.tflite.variable_tensors import kept_inside, require_carried, variable_tensors
+from export.tflite.vector_cells import of_vectors
+from export.tflite.written_grids import counted_grid, whole_numbers
 from qtorch.errors import UnsupportedLayer
-from qtorch.numbers.qparams import INDICES, QParams
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import TFLite, Unsupported
 from qtorch.row.states import FileState
@@ -85,11 +88,6 @@ class _Tensor:
     variable: bool = False
 
 
-def _counted_grid(source: QParams) -> QParams:
-    """The grid on which int32 codes, counted from 0 on, are the numbers of a tensor's codes."""
-    return QParams(source.scale, (source.zero_point[0] - source.code_range[0],), "int32")
-
-
 #: What says which variable is meant.
 _HANDLE = _Tensor((), "resource", None, 0)
 
@@ -106,17 +104,6 @@ class _Operator:
     options: Mapping[str, Any]
 
 
-def _whole_numbers(graph: Graph) -> frozenset[str]:
-    """Values without a scale: indices, and constants that are computed with as such; a bias may have a scale of 1."""
-    operands = {
-        name
-        for node in graph.nodes
-        for role, name in node.input_roles().items()
-        if not role.startswith("bias") and graph.values[name].qparams == INDICES
-    }
-    return frozenset(operands | {name for name, value in graph.values.items() if value.of_indices})
-
-
 class _Writer:
     """flatbuffers are built back to front: children first, then the tables that refer to them."""
 
@@ -128,14 +115,14 @@ class _Writer:
         self.shared: dict[Hashable, int] = {}
         # Buffer 0 is the empty one that all run-time tensors refer to; equal contents are stored once.
         self.buffers: dict[bytes, int] = {b"": 0}
-        variables = variable_tensors(graph)
+        variables, kept, vectors = variable_tensors(graph), kept_inside(graph), of_vectors(graph)
         # What a kernel makes of a variable tensor lies where that lay.
-        written = [name for name in graph.values if name not in variables.values()]
+        written = [name for name in graph.values if name not in variables.values() and name not in kept]
         self.index = {name: i for i, name in enumerate(written)}
-        whole = _whole_numbers(graph)
+        whole = whole_numbers(graph)
         self.tensors = [
             _Tensor(
-                v.shape,
+                v.shape[name in vectors :],
                 v.dtype,
                 None if name in whole else v.qparams,
                 0 if v.data is None else self._buffer_of(raw_bytes(v.data, v.dtype)),
@@ -148,7 +135,8 @@ class _Writer:
         #: and the operator that wants them counted from 0 on.
         self.further: list[_Tensor] = []
         self.operands: dict[_Tensor, int] = {}
-        self.resources = [state for state in graph.states if state.value not in variables]
+        self.vectors = {self.index[name] for name in vectors if name not in kept}
+        self.resources = [state for state in graph.states if state.value not in variables and state.value not in kept]
         require_carried(graph, self.resources)
         self.metadata = {name: self._buffer_of(data) for name, data in metadata.items()}
 
@@ -241,9 +229,12 @@ class _Writer:
         return self._table("Buffer", Data=self._vector(np.frombuffer(data, np.uint8), ALIGNMENT))
 
     def _opcode(self, operator: str, version: int) -> int:
-        code = getattr(schema.BuiltinOperator, operator)
+        kind, _, custom = operator.partition(":")
+        name = {"CustomCode": self.builder.CreateString(custom)} if custom else {}
+        code = getattr(schema.BuiltinOperator, kind)
         # The one-byte field is what old readers see; 127 there says that the code is in the wide one.
-        return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
+        codes = {"DeprecatedBuiltinCode": min(code, 127), "Version": version, "BuiltinCode": code}
+        return self._table("OperatorCode", **name, **codes)
 
     def operators(self, node: Node) -> Iterator[_Operator]:
         """What stands in the file for a node: one operator, or those behind which it can.
@@ -267,7 +258,7 @@ class _Writer:
                 got=f"{cell.operator}, whose states LiteRT sets to zeros once and for all",
                 remedy="leave export.format out, or write the layer with a cell, nn.LSTMCell, in a loop",
             )
-        indices = {role: self.index[name] for role, name in roles.items()}
+        indices = {role: self.index[name] for role, name in roles.items() if role not in cell.kept}
         carried = [role for role in node.row.carried if role in roles]
         if cell.counted_from_zero:
             first = node.row.roles[0]
@@ -284,8 +275,36 @@ class _Writer:
             inputs.insert(position, left_out[position])
         options = {f.option: self._option(f.enum, node.attrs[f.attr]) for f in cell.fields}
         version = cell.version(self.graph.qparams(node))
-        outputs = self._indices(node.outputs[: len(node.outputs) - len(carried)])
-        yield _Operator(cell.operator, version, inputs, outputs, cell.options, options)
+        outputs = self._indices(node.outputs[: len(node.outputs) - len({*carried} - {*cell.kept})])
+        taken, made = inputs, outputs
+        if cell.vectors:
+            taken = [self._one_sample(each) if not self.tensors[each].buffer else each for each in inputs]
+            made = [self._one_sample(each) for each in outputs]
+        yield from self._reshapes(inputs, taken)
+        yield _Operator(cell.operator, version, taken, made, cell.options, options)
+        yield from self._reshapes(made, outputs)
+
+    def _one_sample(self, index: int) -> int:
+        """A tensor without the first axis, which counts samples: the value's own, where it has none in the file."""
+        if index in self.vectors:
+            return index
+        tensor = self.tensors[index]
+        if tensor.shape[0] != 1:
+            raise UnsupportedLayer(
+                where=f"a tensor of shape {tensor.shape}",
+                expected="one sample for an operator of the front end, which takes a vector",
+                got=f"{tensor.shape[0]} rows",
+                remedy="run them one after the other",
+            )
+        return self._further(replace(tensor, shape=tensor.shape[1:], name=""))
+
+    def _reshapes(self, sources: list[int], outputs: list[int]) -> Iterator[_Operator]:
+        pairs = zip(sources, outputs, strict=True)
+        return (self._reshape(source, output) for source, output in pairs if source != output)
+
+    def _reshape(self, source: int, output: int) -> _Operator:
+        shape = self._ints(list([*self.tensors, *self.further][output].shape))
+        return _Operator("RESHAPE", 1, [source], [output], "ReshapeOptions", {"NewShape": shape})
 
     def resource_operators(self) -> tuple[list[_Operator], list[_Operator]]:
         """What stands before all nodes, and behind all: states that are resource variables, read and assigned."""
@@ -319,7 +338,7 @@ class _Writer:
     def _counted_from_zero(self, value: Value, index: int, *, quantized: bool) -> Generator[_Operator, None, int]:
         """A value's codes as int32 from 0 on, and the index of that tensor."""
         if quantized:
-            counted = self._further(_Tensor(value.shape, "int32", _counted_grid(value.quantization), 0))
+            counted = self._further(_Tensor(value.shape, "int32", counted_grid(value.quantization), 0))
             yield _Operator("QUANTIZE", 1, [index], [counted], None, {})
             return counted
         wide, counted = (self._further(_Tensor(value.shape, "int32", None, 0)) for _ in range(2))
@@ -341,8 +360,7 @@ class _Writer:
         if constant not in self.operands:
             self.operands[constant] = self._further(constant)
         index = self._further(_Tensor(zeros.shape, kind, qparams, 0, variable=True))
-        shape = self._ints(list(zeros.shape))
-        yield _Operator("RESHAPE", 1, [self.operands[constant]], [index], "ReshapeOptions", {"NewShape": shape})
+        yield self._reshape(self.operands[constant], index)
         return index
 
     def _operator(self, operator: _Operator, opcode: int) -> int:
@@ -353,6 +371,9 @@ class _Writer:
             key = (operator.table, tuple(sorted(operator.options.items())))
             options = self._once(key, lambda: self._table(str(operator.table), **operator.options))
             fields |= {"BuiltinOptionsType": kind, "BuiltinOptions": options}
+        elif operator.options:
+            data = np.frombuffer(written_options(operator.options), np.uint8)
+            fields["CustomOptions"] = self._once((data.tobytes(),), lambda: self._vector(data))
         return self._table("Operator", **fields)
 
     def _option(self, enum: str | None, value: Any) -> Any:

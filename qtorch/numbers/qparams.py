@@ -14,10 +14,10 @@ import torch
 from qtorch.numbers.functional import quantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
 
-__all__ = ["INDICES", "QParams"]
+__all__ = ["INDICES", "WHOLE", "QParams"]
 
 #: Types whose zero point every kernel takes to be 0.
-_SYMMETRIC = ("int4", "int64")
+_SYMMETRIC = ("int4", "int64", "uint32", "uint64")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class QParams:
 
     Attributes:
         scale: one value per tensor, or one per channel; each is exactly a float32, positive and normal.
-        zero_point: the code of 0.0, one per scale; in the type's range, and 0 per channel, for int4 and int64. Most
-            kernels take it to be 0 for int16 and int32 too, as rows' constraints say.
+        zero_point: the code of 0.0, one per scale; in the type's range, and 0 per channel, for int4, int64 and the
+            types without sign. Most kernels take it to be 0 for int16 and int32 too, as rows' constraints say.
         dtype: one of :data:`CODE_RANGE`.
         axis: the channel axis where ``scale`` has one value per channel, else ``None``.
 
@@ -116,5 +116,7 @@ class QParams:
         return np.array(self.scale).reshape(shape), np.array(self.zero_point, np.float64).reshape(shape)
 
 
-#: Of indices: a code is the number itself. Files have no scale for it, and nothing is ever measured or rounded.
-INDICES = QParams((1.0,), (0,), "int32")
+#: By type, where a code is the number itself. Files have no scale for it, and nothing is ever measured or rounded.
+WHOLE = {dtype: QParams((1.0,), (0,), dtype) for dtype in ("int32", "uint32", "uint64")}
+#: Of indices.
+INDICES = WHOLE["int32"]

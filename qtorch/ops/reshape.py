@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
-from qtorch.numbers.qparams import INDICES, QParams
+from qtorch.numbers.qparams import WHOLE, QParams
 from qtorch.row.constraints import Free, SameAs
 from qtorch.row.kernel_call import Argument, KernelCall, Operands, TensorArgument
-from qtorch.row.onnx_form import Onnx, OnnxNode
+from qtorch.row.onnx_form import NoForm, Onnx, OnnxNode
 from qtorch.row.row import Attrs, Call, Match, OptionField, Refused, Row, Sample, Shape, TFLite
 from qtorch.row.shape_rule import require
 
@@ -51,7 +51,7 @@ def homogeneous(attrs: Attrs, axis: int, before: Shape, after: Shape) -> int | N
 
 def kernel(operands: Operands) -> KernelCall:
     """Nothing at all, where both tensors may share memory."""
-    bytes_each = {"int8": 1, "int16": 2, "int32": 4}[operands.grid("input").dtype]
+    bytes_each = np.dtype(operands.grid("input").dtype).itemsize
     arguments: dict[str, Argument] = {
         "in": TensorArgument("input"),
         "out": TensorArgument("output"),
@@ -62,16 +62,22 @@ def kernel(operands: Operands) -> KernelCall:
 
 def samples() -> Iterable[Sample]:
     """Ranks up and down."""
-    for dtype in ("int8", "int16", "int32"):
-        grid = INDICES if dtype == "int32" else QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
+    for dtype in ("int8", "int16", *WHOLE):
+        grid = WHOLE.get(dtype) or QParams((0.5,), (3 if dtype == "int8" else 0,), dtype)
         codes = np.arange(24).astype(dtype).reshape(1, 2, 3, 4)
         for shape in [(1, 24), (1, 4, 6), (1, 1, 3, 2, 4)]:
             yield Sample(f"{dtype} {shape}", {"shape": shape}, {"input": codes}, {"input": grid, "output": grid})
 
 
 def onnx_form(operands: Operands) -> list[OnnxNode]:
-    """A size of 0 says that the batch stays as large as it is, -1 that rows of a sample are counted with it."""
+    """A size of 0 says that the batch stays as large as it is, -1 that rows of a sample are counted with it.
+
+    Raises:
+        NoForm: of numbers without sign.
+    """
     shape = operands.attrs["shape"]
+    if operands.grid("input").dtype.startswith("uint"):
+        raise NoForm("numbers without sign")
     batch = 0 if operands.shapes["input"][0] == shape[0] else -1
     return [OnnxNode("Reshape", ("input", np.array((batch, *shape[1:]), np.int64)))]
 
@@ -121,7 +127,7 @@ ROW = Row(
         Match("aten", "_unsafe_view", attributes, written=("view",)),
     ),
     forward=forward,
-    constraints={"input": Free(("int8", "int16", "int32")), "output": SameAs("input")},
+    constraints={"input": Free(("int8", "int16", "int32", "uint32", "uint64")), "output": SameAs("input")},
     reference=reference,
     tflite=TFLite(
         operator="RESHAPE",

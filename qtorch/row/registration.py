@@ -119,11 +119,12 @@ def _require_operator(row: Row, cell: TFLite, others: Mapping[str, Row], owners:
     # Here, because nothing else of this package reads the schema.
     from ai_edge_litert import schema_py_generated as schema
 
-    if cell.operator == "CUSTOM" or not hasattr(schema.BuiltinOperator, cell.operator):
+    known = cell.custom or (cell.operator != "CUSTOM" and hasattr(schema.BuiltinOperator, cell.operator))
+    if not known:
         raise _refusal(
             row,
             "tflite",
-            expected="a member of the schema's BuiltinOperator other than CUSTOM, whose kernels TFLite Micro has",
+            expected="a member of the schema's BuiltinOperator, or CUSTOM: and a name, whose kernels TFLite Micro has",
             got=repr(cell.operator),
             remedy="name it as tensorflow/compiler/mlir/lite/schema/schema.fbs does, or make the cell Unsupported",
         )
@@ -144,7 +145,9 @@ def _require_operator(row: Row, cell: TFLite, others: Mapping[str, Row], owners:
             got=repr(cell.resolver),
             remedy="take it from tensorflow/lite/micro/micro_mutable_op_resolver.h",
         )
-    if cell.options is None:
+    if cell.custom:
+        unknown = [] if cell.options is None else [cell.options]
+    elif cell.options is None:
         unknown = [field.option for field in cell.fields]
     elif not hasattr(schema.BuiltinOptions, cell.options):
         unknown = [cell.options]

@@ -43,11 +43,11 @@ class TFLite:
     """How the op stands in a .tflite file.
 
     Attributes:
-        operator: member of the schema's BuiltinOperator.
+        operator: member of the schema's BuiltinOperator, or ``CUSTOM:name``.
         resolver: method of TFLM's MicroMutableOpResolver.
         version: of the kernel, from the qparams by role.
         options: the options table, or ``None`` where the kernel reads none.
-        fields: that table's fields.
+        fields: that table's fields; of a custom operator all entries of its map of options, by ascending names.
         operands: attributes that are written as input tensors, by ascending position.
         order: the row's roles in the operator's own order, where it is another.
         counted_from_zero: the operator takes the codes of the row's first role as int32, the lowest of them as 0, so
@@ -59,6 +59,9 @@ class TFLite:
             that are no ``fields`` must have the schema's default.
         unread_beside_bias: of the others, those that are read only where the operator has no bias.
         alike: numbers of an option that the kernels take as its default.
+        vectors: whether tensors that are computed lack the first axis, which counts samples here: the kernel takes one.
+        kept: what is carried inside of the operator, from zeros on, and is no tensor of the file before a run; behind
+            it, it is an output.
     """
 
     operator: str
@@ -74,6 +77,13 @@ class TFLite:
     unread: frozenset[str] = frozenset()
     unread_beside_bias: frozenset[str] = frozenset()
     alike: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    vectors: bool = False
+    kept: tuple[str, ...] = ()
+
+    @property
+    def custom(self) -> bool:
+        """Whether the schema does not know the operator."""
+        return self.operator.startswith("CUSTOM:")
 
     @property
     def operators(self) -> tuple[str, ...]:

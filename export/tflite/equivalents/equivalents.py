@@ -11,6 +11,7 @@ from export.tflite.equivalents.comparisons import both, chosen, compared, either
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.float_functions import moved_as_codes, product, quantized
+from export.tflite.equivalents.front_end import SIGNALS, front_end, with_whole_numbers
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
@@ -77,6 +78,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "TRANSPOSE_CONV": transposed_convolution,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": batch_first,
     "UNPACK": unpacked,
+    **dict.fromkeys(SIGNALS, front_end),
 }
 
 #: Operators that run another subgraph of the file.
@@ -93,7 +95,7 @@ def in_known_operators(contents: FileContents, needed: frozenset[int] = frozense
     Raises:
         ValueError: an operator's tensors are no good; names it.
     """
-    draft = Draft(with_answers_as_codes(_entry_alone(with_shifted_codes(contents))))
+    draft = Draft(with_answers_as_codes(_entry_alone(with_whole_numbers(with_shifted_codes(contents)))))
     for operator in with_dilations(draft):
         draft.number = operator.number
         try:

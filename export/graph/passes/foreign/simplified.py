@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from export.graph.ir import Graph, Node
+from export.graph.passes.foreign.kept_shapes import with_states_as_used
 from export.graph.passes.foreign.merged_ops import merged_ops
 from export.graph.passes.foreign.neutral_ops import neutral_ops
 from export.graph.passes.foreign.pooled_padding import pooled_padding
@@ -25,7 +26,9 @@ def simplified(graph: Graph) -> Graph:
     Args:
         graph: of integers, in TFLite's terms.
     """
-    return neutral_ops(merged_ops(pooled_padding(unread_padding(padding(_with_explicit_windows(graph))))))
+    return neutral_ops(
+        merged_ops(pooled_padding(unread_padding(padding(_with_explicit_windows(with_states_as_used(graph))))))
+    )
 
 
 def _with_explicit_windows(graph: Graph) -> Graph:
