@@ -155,7 +155,7 @@ _ESP = [
         *(lambda: _behind(nn.Conv2d(16, 16, 3, 2, groups=16), amounts=(0, 1, 1, 1)), (16, 9, 8)),
     ),
     Case("esp_nn", "depthwise_s3_tiles", lambda: nn.Conv2d(16, 16, 5, padding=2, groups=16), (16, 40, 40)),
-    Case("esp_nn", "fully_connected_s3_short_rows", lambda: nn.Linear(7, 4), (7,), "refused", _ONE_SCALE),
+    Case("esp_nn", "fully_connected_s3_short_rows", lambda: nn.Linear(7, 4), (7,), choices=_ONE_SCALE),
     Case("esp_nn", "fully_connected_s3_odd_vectors", lambda: nn.Linear(50, 4), (50,), "refused", _ONE_SCALE),
     Case("esp_nn", "fully_connected_s3_unaligned_rows", lambda: nn.Linear(12, 4), (2, 12), choices=_ONE_SCALE),
     Case(

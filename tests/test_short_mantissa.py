@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 import qtorch
 from qtorch import Mode, QuantizationConfig
-from qtorch.numbers.short_mantissa import nearest_short, round_up_short_, rounded_up_short
+from qtorch.numbers.short_mantissa import (
+    is_power_of_two,
+    nearest_short,
+    power_of_two_beside,
+    round_up_short_,
+    rounded_up_power_of_two,
+    rounded_up_short,
+)
 
 RANDOM = torch.randn(2000, generator=torch.Generator().manual_seed(0)).mul(20).exp2()
 
@@ -47,6 +54,22 @@ def test_products_are_the_same_in_both_types() -> None:
     # Of scales as they come they are not.
     one, other = RANDOM[:1000], RANDOM[1000:]
     assert not torch.equal((one * other).double(), one.double() * other.double())
+
+
+def test_powers_of_two_are_told_and_rounded_up_to() -> None:
+    for before, after in zip(RANDOM.tolist(), rounded_up_power_of_two(RANDOM).tolist(), strict=True):
+        assert bits(after) == 1
+        assert before <= after < 2 * before
+    powers = rounded_up_power_of_two(RANDOM)
+    assert torch.equal(rounded_up_power_of_two(powers), powers)
+    assert bool(is_power_of_two(powers).all())
+    assert is_power_of_two(RANDOM).tolist() == [bits(each) == 1 for each in RANDOM.tolist()]
+
+
+def test_a_scale_follows_others_that_are_all_powers_of_two() -> None:
+    third, half, quarter = (torch.tensor(each) for each in (1 / 3, 0.5, 0.25))
+    assert float(power_of_two_beside(third, [half, quarter])) == 0.5
+    assert torch.equal(power_of_two_beside(third, [half, third]), third)
 
 
 class Residual(nn.Module):

@@ -36,8 +36,9 @@ _TESTS = re.compile(r"_test\b|_test_|test_helper|^mock_|^fake_|_fuzz|benchmark|k
 _CPP = ("g++", "-std=gnu++17", "-fno-exceptions")
 _SECTIONS = ("-ffunction-sections", "-fdata-sections")
 _FLAGS = (*_SECTIONS, "-O1", "-w", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
-#: ESP-NN's portable C, of its optimized kind; the wrappers time themselves with a header of Espressif's.
-_LIBRARY_FLAGS = {"cmsis_nn": ("-DCMSIS_NN",), "esp_nn": ("-DESP_NN", "-DCONFIG_NN_OPTIMIZED")}
+#: ESP-NN's portable C, of its optimized kind; the wrappers time themselves with a header of Espressif's. CMSIS-NN of
+#: 2023 has its integer types from headers of compilers for Arm.
+_LIBRARY_FLAGS = {"cmsis_nn": ("-DCMSIS_NN", "-include", "stdint.h"), "esp_nn": ("-DESP_NN", "-DCONFIG_NN_OPTIMIZED")}
 _CLOCK = "#pragma once\nstatic inline long long esp_timer_get_time(void) { return 0; }\n"
 #: The second core of a Raspberry Pi's chip, which pico-tflmicro's CMSIS-NN starts with half of a product's rows: here
 #: its half is done when it is started. A source that has it is a C file of one thread.

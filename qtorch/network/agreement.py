@@ -4,6 +4,9 @@ Until October 2026 some kernels of TFLite Micro took quotients of scales in floa
 still. The multipliers that come of it differ in their last bits, and an output where one of both is just beyond a tie.
 Which outputs those are hangs on the grids alone, so every code is tried, and a grid that parts them is made coarser by
 a part in some thousands, until none does.
+
+Differences of two int16 tensors are too many to try, and of some other functions of int16 no such grid is near. There
+all scales become powers of two, whose quotients float32 holds: at most a bit of sixteen.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from torch import Tensor
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import CODE_RANGE, Grid
-from qtorch.numbers.short_mantissa import rounded_up_short
+from qtorch.numbers.short_mantissa import is_power_of_two, rounded_up_power_of_two, rounded_up_short
 
 __all__ = ["agrees_in_float32", "let_agree"]
 
@@ -29,21 +32,35 @@ _MOST = 2**16
 
 
 def agrees_in_float32(op: QuantizedOp) -> bool:
-    """Whether both arithmetics give one output for all codes that may come in; not, where these are too many to try."""
+    """Whether both arithmetics give one output for all codes that may come in.
+
+    Of codes that are too many to try: whether all scales are powers of two.
+    """
     if not op.row.divides_scales:
         return True
     codes = _combinations(op)
-    return codes is not None and _agrees(op, codes)
+    return _of_powers_of_two(op) if codes is None else _agrees(op, codes)
 
 
 @torch.no_grad()
 def let_agree(op: QuantizedOp) -> bool:
-    """Whether an output's grid had to be made coarser, and was.
+    """Whether grids had to be made coarser, and were.
 
-    A grid that a kernel assumes, and one for which no scale is found, stays as it is.
+    A grid that a kernel assumes stays as it is, and so do others of int8 where no scale is found.
     """
-    codes = _combinations(op) if op.row.divides_scales and op.output.fixed is None else None
-    if codes is None or _agrees(op, codes):
+    if not op.row.divides_scales:
+        return False
+    codes = _combinations(op)
+    if codes is None:
+        return _on_powers_of_two(op)
+    if _agrees(op, codes):
+        return False
+    return _coarser_output(op, codes) or _on_powers_of_two(op)
+
+
+def _coarser_output(op: QuantizedOp, codes: Mapping[str, Tensor]) -> bool:
+    """Whether a scale of the output was found that agrees, and taken."""
+    if op.output.fixed is not None:
         return False
     before = op.output.scale.clone()
     scale = before
@@ -55,6 +72,22 @@ def let_agree(op: QuantizedOp) -> bool:
             return True
     op.output.coarsen(float(before), stays=False)
     return False
+
+
+def _on_powers_of_two(op: QuantizedOp) -> bool:
+    """Whether scales of int16 were brought to powers of two; none are where a kernel assumes another."""
+    tensors = [*op.sources.values(), op.output]
+    others = [each for each in tensors if not is_power_of_two(each.scale)]
+    if op.output.dtype != "int16" or not others or any(each.fixed is not None for each in others):
+        return False
+    for each in others:
+        each.coarsen(float(rounded_up_power_of_two(each.scale)), stays=False)
+    return True
+
+
+def _of_powers_of_two(op: QuantizedOp) -> bool:
+    constants = [each.grid.scale for each in op.constants.integers().values()]
+    return all(map(is_power_of_two, [*(each.scale for each in (*op.sources.values(), op.output)), *constants]))
 
 
 def _agrees(op: QuantizedOp, codes: Mapping[str, Tensor]) -> bool:

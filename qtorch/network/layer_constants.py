@@ -38,7 +38,7 @@ from qtorch.numbers.functional import (
 )
 from qtorch.numbers.grid import Grid
 from qtorch.numbers.qparams import QParams
-from qtorch.numbers.short_mantissa import rounded_up_short
+from qtorch.numbers.short_mantissa import power_of_two_beside, rounded_up_short
 from qtorch.numbers.straight_through import Ends, round_and_hold
 from qtorch.numbers.sum_figures import SumFigures
 from qtorch.row.constraints import BiasFromAccumulator, Free, SameAs, SymmetricWeight
@@ -259,6 +259,9 @@ class LayerConstants:
                 own = self.config.activations in constraint.dtypes
                 dtype = self.config.activations if own else constraint.dtypes[0]
                 grid = range_to_grid(*torch.aminmax(tensor.detach()), dtype)
+                if self.row.divides_scales and dtype == "int16":
+                    others = [*(source.scale for source in self.sources.values()), self.output.scale]
+                    grid = grid._replace(scale=power_of_two_beside(grid.scale, others))
             pairs[role] = (tensor, grid)
         return pairs
 

@@ -7,15 +7,25 @@ range at most a part in 2048.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["nearest_short", "round_up_short_", "rounded_up_short"]
+__all__ = [
+    "is_power_of_two",
+    "nearest_short",
+    "power_of_two_beside",
+    "round_up_short_",
+    "rounded_up_power_of_two",
+    "rounded_up_short",
+]
 
 #: The bits of a float32 that are behind its first twelve significant ones.
 _BEHIND = 0xFFF
+#: All that are behind the first.
+_MANTISSA = 0x7FFFFF
 
 
 def rounded_up_short(scale: Tensor) -> Tensor:
@@ -32,3 +42,18 @@ def round_up_short_(bits: Any) -> None:
 def nearest_short(scale: Tensor) -> Tensor:
     """The nearest number of twelve bits to ``scale``, float32 of any shape, positive and normal; of two the larger."""
     return ((scale.view(torch.int32) + (_BEHIND + 1) // 2) & ~_BEHIND).view(torch.float32)
+
+
+def rounded_up_power_of_two(scale: Tensor) -> Tensor:
+    """The least power of two that is not below ``scale``, float32 of any shape, positive and normal."""
+    return ((scale.view(torch.int32) + _MANTISSA) & ~_MANTISSA).view(torch.float32)
+
+
+def is_power_of_two(scale: Tensor) -> Tensor:
+    """Which of ``scale`` are, bool; float32 of any shape, positive and normal. Quotients of two such are exact."""
+    return (scale.view(torch.int32) & _MANTISSA) == 0
+
+
+def power_of_two_beside(scale: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """A scale rounded up to a power of two where ``others`` are powers of two, else as it is; float32 ``[]`` all."""
+    return torch.where(is_power_of_two(torch.stack([*others])).all(), rounded_up_power_of_two(scale), scale)
