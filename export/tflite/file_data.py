@@ -112,6 +112,11 @@ class FileTensor:
         """The schema's name in lower case, or the type's number."""
         return _TYPES.get(self.kind, str(self.kind))
 
+    @property
+    def words(self) -> str:
+        """The tensor as an error names it."""
+        return f"tensor {self.index} {self.name!r}" if self.name else f"tensor {self.index}"
+
 
 @dataclass(frozen=True)
 class FileOperator:

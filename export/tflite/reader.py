@@ -194,11 +194,10 @@ def _in_row_order(op: str, inputs: tuple[str, ...]) -> tuple[str, ...]:
 def _operand(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Any:
     """An attribute out of a constant int32 tensor: an int, or nested tuples."""
     if tensor.dtype != "int32":
-        raise ValueError(f"an operand of type code {tensor.kind} instead of int32")
+        raise ValueError(f"{tensor.words} of {tensor.dtype}, which counts or gives places here, and has to be int32")
     data = constant(tensor, buffers)
     if data is None:
-        named = repr(tensor.name or f"tensor {tensor.index}")
-        raise ValueError(f"{named}, which is computed, where a constant has to be. Cut the network there")
+        raise ValueError(f"{tensor.words}, which is computed, where a constant has to be. Cut the network there")
     return _plain(data.tolist())
 
 
@@ -211,7 +210,7 @@ _DTYPES = frozenset({*CODE_RANGE, "float32", "float16"})
 
 def _value(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Value:
     if tensor.dtype not in _DTYPES:
-        raise ValueError(f"a tensor of type code {tensor.kind} instead of {sorted(_DTYPES)}")
+        raise ValueError(f"{tensor.words} of {tensor.dtype}; known here are {', '.join(sorted(_DTYPES))}")
     data = constant(tensor, buffers)
     if tensor.dtype in WHOLE and not tensor.scale:
         return Value(tensor.shape, WHOLE[tensor.dtype], data)
@@ -220,7 +219,7 @@ def _value(tensor: FileTensor, buffers: Sequence[FileBuffer]) -> Value:
 
 def _qparams(tensor: FileTensor) -> QParams:
     if not tensor.scale or not tensor.zero_point:
-        raise ValueError(f"a quantized {tensor.dtype} tensor without scale or zero point")
+        raise ValueError(f"{tensor.words} of {tensor.dtype} without a scale and a zero point")
     return QParams(tensor.scale, tensor.zero_point, tensor.dtype, tensor.axis)
 
 

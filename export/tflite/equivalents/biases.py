@@ -20,7 +20,7 @@ BIASED: Mapping[str, tuple[int, int, int]] = {
     "FULLY_CONNECTED": (0, 1, 2),
     "TRANSPOSE_CONV": (2, 1, 3),
 }
-_BIAS_TYPES = ("int32", "int64")
+_BIAS_TYPES = {schema.TensorType.INT32: "int32", schema.TensorType.INT64: "int64"}
 
 
 def with_bias_of_sums(draft: Draft, operator: FileOperator) -> FileOperator:
@@ -29,9 +29,9 @@ def with_bias_of_sums(draft: Draft, operator: FileOperator) -> FileOperator:
     if places is None:
         return operator
     if len(operator.inputs) <= places[2] or operator.inputs[places[2]] == -1:
-        return _with_wide_zeros(draft, operator, places)
+        return _with_zeros(draft, operator, places)
     source, weight, bias = (draft.tensors[operator.inputs[place]] for place in places)
-    if bias.dtype not in _BIAS_TYPES or len(source.scale) != 1 or not weight.scale or any(bias.zero_point):
+    if bias.dtype not in _BIAS_TYPES.values() or len(source.scale) != 1 or not weight.scale or any(bias.zero_point):
         return operator
     product = np.float32(source.scale[0]) * np.asarray(weight.scale, np.float32)
     scale = tuple(float(each) for each in product)
@@ -42,12 +42,13 @@ def with_bias_of_sums(draft: Draft, operator: FileOperator) -> FileOperator:
     return replace(operator, inputs=tuple(inputs))
 
 
-def _with_wide_zeros(draft: Draft, operator: FileOperator, places: tuple[int, int, int]) -> FileOperator:
-    """A bias of zeros where an option says that sums have 64 bits, which otherwise the bias's type does."""
-    if operator.options.get("QuantizedBiasType", 0) != schema.TensorType.INT64:
+def _with_zeros(draft: Draft, operator: FileOperator, places: tuple[int, int, int]) -> FileOperator:
+    """A bias of zeros where an option says how many bits sums have, which otherwise the bias's type does."""
+    dtype = _BIAS_TYPES.get(operator.options.get("QuantizedBiasType", 0))
+    if dtype is None:
         return operator
     outputs = draft.shape(operator.outputs[0])[-1:]
-    bias = draft.constant(np.zeros(outputs, np.int64))
+    bias = draft.constant(np.zeros(outputs, dtype))
     inputs = (*operator.inputs[: places[2]], bias)
     return with_bias_of_sums(draft, replace(operator, inputs=inputs))
 

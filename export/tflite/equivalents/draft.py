@@ -62,8 +62,7 @@ class Draft:
 
     def words(self, index: int) -> str:
         """A tensor as an error names it."""
-        tensor = self.tensors[index]
-        return f"tensor {index} {tensor.name!r}" if tensor.name else f"tensor {index}"
+        return self.tensors[index].words
 
     def constant(self, array: np.ndarray, like: int | None = None) -> int:
         """A new constant's index; with the quantization of ``like``."""
