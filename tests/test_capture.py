@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -377,17 +376,6 @@ def test_a_batch_size_in_the_networks_code_is_refused_as_such() -> None:
             qtorch.prepare(Between(function), X[:1])
     with pytest.raises(BadConfiguration, match=r"an example that the network accepts.*\(1, 5\).*RuntimeError"):
         qtorch.prepare(Between(scaled), torch.zeros(1, 5))
-
-
-def test_what_torch_tried_in_vain_is_not_logged_beside_the_refusal(caplog: pytest.LogCaptureFixture) -> None:
-    log = logging.getLogger("torch._subclasses.fake_tensor")
-    log.addHandler(caplog.handler)
-    try:
-        with pytest.raises(UnsupportedLayer, match=r"batches of any size.*[^.]\. Remedy"):
-            qtorch.prepare(Between(lambda net, y: y.view(1, -1)), X[:1])
-    finally:
-        log.removeHandler(caplog.handler)
-    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_a_difference_of_float_sums_alone_is_none() -> None:

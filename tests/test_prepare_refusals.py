@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 import qtorch
 from qtorch import Mode
 from qtorch.errors import BadConfiguration, NotFinite, UnsupportedLayer
+from tests.between import Between, X
 
 
 class Calls(nn.Module):
@@ -238,3 +240,14 @@ def test_a_configured_layer_that_does_not_exist_is_refused(pattern: str) -> None
         qtorch.prepare(net, torch.zeros(1, 3), qtorch.QuantizationConfig(layers={pattern: {"margin": 0.1}}))
     known = qtorch.QuantizationConfig(layers={"0": {"margin": 0.1}, "input*": {"margin": 0.2}})
     qtorch.prepare(net, torch.zeros(1, 3), known)
+
+
+def test_what_torch_tried_in_vain_is_not_logged_beside_the_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    log.addHandler(caplog.handler)
+    try:
+        with pytest.raises(UnsupportedLayer, match=r"batches of any size.*[^.]\. Remedy"):
+            qtorch.prepare(Between(lambda net, y: y.view(1, -1)), X[:1])
+    finally:
+        log.removeHandler(caplog.handler)
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
