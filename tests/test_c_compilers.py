@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -117,6 +119,19 @@ def test_every_kernel_is_there() -> None:
     shared = {path.stem for path in folder.glob("*.h") if f" {path.stem}(" not in path.read_text()}
     used = {kernel for case in a_case_of_each_kernel().values() for kernel in case.kernels}
     assert {path.stem for path in folder.glob("*.h")} - used <= shared | OF_ONE_PROCESSOR | OF_ROWS
+
+
+def test_a_name_stands_in_one_file() -> None:
+    """Any kernels may be in a program together."""
+    files = defaultdict[str, set[str]](set)
+    for path in (Path(__file__).parents[1] / "firmware" / "c").glob("*.h"):
+        text = path.read_text()
+        names = re.findall(r"^(?:Q_\w+|static|typedef) [^(;={]*\b(q_\w+)\(", text, re.M)
+        names += set(re.findall(r"^ *#define (\w+)", text, re.M)) - set(re.findall(r"^ *#undef (\w+)", text, re.M))
+        for name in [*names, *re.findall(r"^} (q_\w+);", text, re.M)]:
+            files[name].add(path.name)
+    assert len(files) > 100
+    assert {name: where for name, where in files.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize("compiler", EITHER)

@@ -11,24 +11,24 @@ typedef struct {
 
 Q_KERNEL int32_t q_round_15(int32_t product) { return (int16_t)((product + (1 << 14)) >> 15); }
 
-Q_KERNEL q_complex q_pair(int32_t r, int32_t i) {
+Q_KERNEL q_complex q_complex_of(int32_t r, int32_t i) {
   const q_complex pair = {(int16_t)r, (int16_t)i};
   return pair;
 }
 
-Q_KERNEL q_complex q_plus(q_complex a, q_complex b) { return q_pair(a.r + b.r, a.i + b.i); }
-Q_KERNEL q_complex q_minus(q_complex a, q_complex b) { return q_pair(a.r - b.r, a.i - b.i); }
+Q_KERNEL q_complex q_plus(q_complex a, q_complex b) { return q_complex_of(a.r + b.r, a.i + b.i); }
+Q_KERNEL q_complex q_minus(q_complex a, q_complex b) { return q_complex_of(a.r - b.r, a.i - b.i); }
 // Times -i.
-Q_KERNEL q_complex q_quarter(q_complex a) { return q_pair(a.i, -a.r); }
+Q_KERNEL q_complex q_quarter(q_complex a) { return q_complex_of(a.i, -a.r); }
 Q_KERNEL q_complex q_part(q_complex a, int32_t share) {
-  return q_pair(q_round_15(a.r * share), q_round_15(a.i * share));
+  return q_complex_of(q_round_15(a.r * share), q_round_15(a.i * share));
 }
 Q_KERNEL q_complex q_by(q_complex a, q_complex b) {
-  return q_pair(q_round_15(a.r * b.r - a.i * b.i), q_round_15(a.r * b.i + a.i * b.r));
+  return q_complex_of(q_round_15(a.r * b.r - a.i * b.i), q_round_15(a.r * b.i + a.i * b.r));
 }
-Q_KERNEL q_complex q_at(const int16_t *x, int place) { return q_pair(x[2 * place], x[2 * place + 1]); }
+Q_KERNEL q_complex q_at(const int16_t *x, int place) { return q_complex_of(x[2 * place], x[2 * place + 1]); }
 Q_KERNEL q_complex q_turn(const int16_t *turns, int place) {
-  return q_pair(q_flash_s16(turns + 2 * place), q_flash_s16(turns + 2 * place + 1));
+  return q_complex_of(q_flash_s16(turns + 2 * place), q_flash_s16(turns + 2 * place + 1));
 }
 Q_KERNEL void q_set(int16_t *x, int place, q_complex a) {
   x[2 * place] = (int16_t)a.r;
@@ -53,7 +53,7 @@ Q_KERNEL void q_butterfly_3(int16_t *x, const int16_t *turns, int at, int size, 
   const q_complex a = q_part(q_at(x, at), Q_SHARE(3));
   const q_complex b = q_turned(x, at + size, Q_SHARE(3), turns, turn);
   const q_complex c = q_turned(x, at + 2 * size, Q_SHARE(3), turns, 2 * turn);
-  const q_complex total = q_plus(b, c), middle = q_pair(a.r - (total.r >> 1), a.i - (total.i >> 1));
+  const q_complex total = q_plus(b, c), middle = q_complex_of(a.r - (total.r >> 1), a.i - (total.i >> 1));
   const q_complex apart = q_quarter(q_part(q_minus(b, c), q_turn(turns, corner).i));
   q_set(x, at, q_plus(a, total));
   q_set(x, at + size, q_minus(middle, apart));
@@ -73,7 +73,7 @@ Q_KERNEL void q_butterfly_4(int16_t *x, const int16_t *turns, int at, int size, 
 }
 
 // a by one factor and b by another, each rounded.
-Q_KERNEL int32_t q_two_products(int32_t a, int32_t by, int32_t b, int32_t by_b) {
+Q_KERNEL int32_t q_two_rounded(int32_t a, int32_t by, int32_t b, int32_t by_b) {
   return q_round_15(a * by) + q_round_15(b * by_b);
 }
 
@@ -85,15 +85,15 @@ Q_KERNEL void q_butterfly_5(int16_t *x, const int16_t *turns, int at, int size, 
   const q_complex d = q_turned(x, at + 3 * size, Q_SHARE(5), turns, 3 * turn);
   const q_complex e = q_turned(x, at + 4 * size, Q_SHARE(5), turns, 4 * turn);
   const q_complex outer = q_plus(b, e), inner = q_plus(c, d), far = q_minus(b, e), near = q_minus(c, d);
-  const q_complex first = q_pair(a.r + q_two_products(outer.r, one.r, inner.r, two.r),
-                                 a.i + q_two_products(outer.i, one.r, inner.i, two.r));
-  const q_complex second = q_pair(a.r + q_two_products(outer.r, two.r, inner.r, one.r),
-                                  a.i + q_two_products(outer.i, two.r, inner.i, one.r));
-  const q_complex across = q_pair(q_two_products(far.i, one.i, near.i, two.i),
-                                  -q_two_products(far.r, one.i, near.r, two.i));
-  const q_complex other = q_pair(q_round_15(near.i * one.i) - q_round_15(far.i * two.i),
+  const q_complex first = q_complex_of(a.r + q_two_rounded(outer.r, one.r, inner.r, two.r),
+                                 a.i + q_two_rounded(outer.i, one.r, inner.i, two.r));
+  const q_complex second = q_complex_of(a.r + q_two_rounded(outer.r, two.r, inner.r, one.r),
+                                  a.i + q_two_rounded(outer.i, two.r, inner.i, one.r));
+  const q_complex across = q_complex_of(q_two_rounded(far.i, one.i, near.i, two.i),
+                                  -q_two_rounded(far.r, one.i, near.r, two.i));
+  const q_complex other = q_complex_of(q_round_15(near.i * one.i) - q_round_15(far.i * two.i),
                                  q_round_15(far.r * two.i) - q_round_15(near.r * one.i));
-  q_set(x, at, q_pair(a.r + outer.r + inner.r, a.i + outer.i + inner.i));
+  q_set(x, at, q_complex_of(a.r + outer.r + inner.r, a.i + outer.i + inner.i));
   q_set(x, at + size, q_minus(first, across));
   q_set(x, at + 2 * size, q_plus(second, other));
   q_set(x, at + 3 * size, q_minus(second, other));
@@ -121,13 +121,13 @@ Q_KERNEL void q_taken_apart(int16_t *x, const int16_t *real_turns, int count) {
   const q_complex all = q_part(q_at(x, 0), Q_SHARE(2));
   for (int i = 1; i <= count / 2; ++i) {
     const q_complex a = q_part(q_at(x, i), Q_SHARE(2)), opposite = q_at(x, count - i);
-    const q_complex b = q_part(q_pair(opposite.r, -opposite.i), Q_SHARE(2));
+    const q_complex b = q_part(q_complex_of(opposite.r, -opposite.i), Q_SHARE(2));
     const q_complex total = q_plus(a, b), apart = q_by(q_minus(a, b), q_turn(real_turns, i - 1));
-    q_set(x, i, q_pair((total.r + apart.r) >> 1, (total.i + apart.i) >> 1));
-    q_set(x, count - i, q_pair((total.r - apart.r) >> 1, (apart.i - total.i) >> 1));
+    q_set(x, i, q_complex_of((total.r + apart.r) >> 1, (total.i + apart.i) >> 1));
+    q_set(x, count - i, q_complex_of((total.r - apart.r) >> 1, (apart.i - total.i) >> 1));
   }
-  q_set(x, 0, q_pair(all.r + all.i, 0));
-  q_set(x, count, q_pair(all.r - all.i, 0));
+  q_set(x, 0, q_complex_of(all.r + all.i, 0));
+  q_set(x, count, q_complex_of(all.r - all.i, 0));
 }
 
 //   in          [rows][size]
