@@ -155,7 +155,7 @@ def test_what_can_not_be_a_row_is_refused_in_words() -> None:
         (replace(row, samples=lambda: [1]), "expected at least one Sample, by which the row is judged, got 1"),
         (replace(row, constraints={"output": Free()}), "row 'abs', constraints: expected roles, and a constraint"),
         (replace(row, tflite=replace(tflite, operator="ABSOLUTE")), "a member of the schema's BuiltinOperator"),
-        (replace(row, tflite=replace(tflite, operator="CUSTOM")), "other than CUSTOM"),
+        (replace(row, tflite=replace(tflite, operator="CUSTOM")), "or CUSTOM: and a name"),
         (replace(row, tflite=replace(tflite, operator="RELU")), "got RELU, which relu of qtorch.ops writes"),
         (replace(row, tflite=replace(tflite, resolver="abs")), "a method of TFLite Micro's MicroMutableOpResolver"),
         (replace(row, tflite=replace(tflite, options="Abs")), "an options table of the schema, with fields and"),
