@@ -318,7 +318,9 @@ def _activation(model: Any) -> None:
 def test_other_operators_of_these_names_are_no_table(change: Callable[[Any], None]) -> None:
     model = write_tflite(integer_graph(prepared(F.gelu)))
     assert ops(read_tflite(altered(model, lambda held: None), aligned=False)) == ["fully_connected", "table"]
-    with pytest.raises(BadModelFile, match=r"GATHER with Axis 1: expected 0|expected table of 2 axes, got shape \(256,\)"):
+    with pytest.raises(
+        BadModelFile, match=r"GATHER with Axis 1: expected 0|expected table of 2 axes, got shape \(256,\)"
+    ):
         read_tflite(altered(model, change), aligned=False)
 
 

@@ -120,12 +120,11 @@ def c_headers(
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )
     n_in, n_out = (graph.values[names[0]].elements for names in (graph.inputs, graph.outputs))
-    batches = tuple(graph.values[name].rows for name in (*graph.inputs, *graph.outputs))
     # Of several inputs or outputs one after another in a row, in the widest of their types.
     inputs = [array.reshape(count, -1) for array in chosen]
     return {
         f"{name}_quantization.h": headers.quantization(
-            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts, batches
+            name, network_interface(graph, interface), sources, sinks, (n_in, n_out), layouts
         ),
         f"{name}_test_vectors.h": headers.test_vectors(
             name,

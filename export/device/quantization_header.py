@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from export.c_language.names import c_identifier
 from export.c_language.text import (
@@ -32,7 +32,6 @@ def quantization(
     outputs: tuple[QParams, ...],
     sizes: tuple[int, int] | None = None,
     layouts: Sequence[TensorLayout] = (),
-    batches: Sequence[int] = (),
 ) -> str:
     """``<name>_quantization.h``: physical values to int8 or int16 codes and back, equal to QParams bit for bit.
 
@@ -49,7 +48,6 @@ def quantization(
         sizes: elements of input tensor 0 and of output tensor 0, one sample's; the features' numbers if ``None``.
         layouts: of all inputs and outputs of the model file; where they are given the header says in which order their
             axes lie, with a line of code that fills or reads each.
-        batches: of each input and output that a layout tells of, how many samples one run takes; 1 without it.
 
     Raises:
         ValueError: no record, or one that is not int8 or int16 per tensor.
@@ -57,11 +55,6 @@ def quantization(
     name = c_identifier(name)
     layouts = with_meaning(layouts, interface)
     tensors = _tensors(name, interface, (inputs, outputs), sizes, layouts)
-    if batches and layouts:
-        tensors = [
-            replace(tensor, elements=tensor.elements * batches[tensor.index + len(inputs) * (tensor.side == "output")])
-            for tensor in tensors
-        ]
     parts = [
         f"""\
 // Codes from physical values, and physical values from codes: real = scale * (code - zero point).
