@@ -301,7 +301,14 @@ def test_what_no_device_runs_is_told_in_the_words_of_tflite_micro() -> None:
     assert no.value.expected == "a network that TFLite Micro runs"
 
 
+@pytest.mark.parametrize("name", ["SPACE_TO_DEPTH", "DEPTH_TO_SPACE"])
+def test_blocks_of_no_image_are_refused_in_words(name: str) -> None:
+    table = "".join(part.capitalize() for part in name.split("_")) + "Options"
+    with pytest.raises(BadModelFile, match=rf"operator 0 .{name}.: tensor 0 'x' of \(1, 4\): expected 4 axes"):
+        model_in_file(_of_one(name, table, "int8"), "m.tflite")
+
+
 def test_what_a_device_runs_is_only_not_known_here() -> None:
-    with pytest.raises(BadModelFile, match=r"operator 0 .CAST.: CAST of these types") as unknown:
-        model_in_file(_of_one("CAST", "CastOptions", "int16"), "m.tflite")
+    with pytest.raises(BadModelFile, match=r"got tensor 1 'tensor_1' of bool; known here are") as unknown:
+        model_in_file(_of_one("CAST", "CastOptions", "bool"), "m.tflite")
     assert "TFLite Micro" not in unknown.value.got

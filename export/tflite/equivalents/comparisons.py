@@ -29,9 +29,9 @@ _SHIFT = 8
 
 
 def with_answers_as_codes(contents: FileContents) -> FileContents:
-    """The file with int8 codes of 0 and 1 where operators make bool."""
+    """The file with int8 codes of 0 and 1 where operators make bool, but for CAST: its kernel asks what is not 0."""
     entry, *others = contents.subgraphs
-    taken = {*entry.inputs}
+    taken = {*entry.inputs, *(index for each in entry.operators if each.name == "CAST" for index in each.outputs)}
     if not any(_is_answer(tensor, taken) for tensor in entry.tensors):
         return contents
     tensors = tuple(

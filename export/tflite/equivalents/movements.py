@@ -88,7 +88,7 @@ def _resized(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
 def depth_to_space(draft: Draft, operator: FileOperator) -> None:
     """DEPTH_TO_SPACE: a pixel's channels are a block of pixels, row by row; its rows and the image's columns swap."""
     (source,), (output,) = operator.inputs, operator.outputs
-    count, height, width, channels = draft.shape(source)
+    count, height, width, channels = _image(draft, source)
     block = _block(draft, operator, channels % _size(operator) ** 2 == 0)
     _swapped(draft, source, (count * height, width, block, channels // block), output)
 
@@ -96,10 +96,17 @@ def depth_to_space(draft: Draft, operator: FileOperator) -> None:
 def space_to_depth(draft: Draft, operator: FileOperator) -> None:
     """SPACE_TO_DEPTH: the other way."""
     (source,), (output,) = operator.inputs, operator.outputs
-    count, height, width, channels = draft.shape(source)
+    count, height, width, channels = _image(draft, source)
     size = _size(operator)
     block = _block(draft, operator, height % size == 0 and width % size == 0)
     _swapped(draft, source, (count * height // block, block, width // block, block * channels), output)
+
+
+def _image(draft: Draft, index: int) -> tuple[int, ...]:
+    shape = draft.shape(index)
+    if len(shape) != 4:
+        raise ValueError(f"{draft.words(index)} of {shape}: expected 4 axes")
+    return shape
 
 
 def _size(operator: FileOperator) -> int:
