@@ -187,8 +187,8 @@ _FILES = (
     Mutant("export/tflite/writer.py", "ALIGNMENT = 16", "ALIGNMENT = 4", selected("test_rows", "aligned")),
     Mutant(
         "export/tflite/writer.py",
-        "min(code, 127), Version",
-        "code % 128, Version",
+        'min(code, 127), "Version"',
+        'code % 128, "Version"',
         selected("test_file_details"),
         equivalent="no operator of a row has a code of 128 or more",
     ),
