@@ -61,6 +61,7 @@ def test_every_output_of_tflm_is_in_the_vectors(batch: int, inputs: int, tmp_pat
     made = compiled(model)
     text = made.files["m_test_vectors.h"].decode()
     given, expected = vectors(text, "input"), vectors(text, "output")
+    assert {each.inputs for each in made.engines.values()} == {80}
     assert given.shape[1] == 4 * batch * inputs
     assert expected.shape[1] == 5 * batch
     taken = tuple(part.reshape(-1, 4).astype(np.int8) for part in np.split(given, inputs, 1))

@@ -40,6 +40,10 @@ class ComparedInputs:
     outer_outputs: tuple[np.ndarray, ...]
     outputs: tuple[np.ndarray, ...]
 
+    def runs(self, model: ModelInFile) -> int:
+        """How often the network runs, which takes some rows of each input."""
+        return len(self.codes[0]) // model.core.values[model.core.inputs[0]].rows
+
 
 def compared_inputs(
     model: ModelInFile, given: tuple[np.ndarray, ...] | None, samples: int | None = None

@@ -99,7 +99,7 @@ def compile_file(data: bytes, request: Request, given: Any = None, called: str =
             c.prove_plan(request.name, inputs.codes)
             compiled = compiled_c(request.name, c.files, model.core, request.target.cpu)
             if compiled is not None:
-                engines[compiled.name] = judged_c(compiled, inputs, request.where)
+                engines[compiled.name] = judged_c(compiled, model, inputs)
             counted = board_cost(model.core, request.target, request.optimize, _emulated(model, inputs), c.limits)
         with stage("writing what firmware is built from"):
             form = _tflm_form(model, request, inputs, judge)
@@ -121,21 +121,16 @@ def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
     """Codes for the emulated processor, whose rig takes one input: those that were given, and the last of all."""
     if len(inputs.codes) > 1:
         return None
-    samples = _samples(model, inputs)
+    samples = inputs.runs(model)
     if samples <= _EMULATED:
         return inputs.codes[0]
     given = min(inputs.given, _EMULATED // 2)
     return _picked(model, inputs, np.r_[:given, samples - (_EMULATED - given) : samples])[0]
 
 
-def _samples(model: ModelInFile, inputs: ComparedInputs) -> int:
-    """How often the network runs, which takes some rows of each input."""
-    return len(inputs.codes[0]) // model.core.values[model.core.inputs[0]].rows
-
-
 def _picked(model: ModelInFile, inputs: ComparedInputs, which: np.ndarray) -> tuple[np.ndarray, ...]:
     """Some samples' codes."""
-    samples = _samples(model, inputs)
+    samples = inputs.runs(model)
     return tuple(
         codes.reshape(samples, -1, *codes.shape[1:])[which].reshape(-1, *codes.shape[1:]) for codes in inputs.codes
     )
@@ -144,7 +139,7 @@ def _picked(model: ModelInFile, inputs: ComparedInputs, which: np.ndarray) -> tu
 def _vectors(model: ModelInFile, inputs: ComparedInputs) -> tuple[np.ndarray, ...]:
     """Codes of which test vectors are made: those that were given, which are what a device will meet, and more of the
     drawn ones the fewer they are."""
-    given, every = inputs.given, _samples(model, inputs)
+    given, every = inputs.given, inputs.runs(model)
     if not given:
         return inputs.codes
     drawn = np.linspace(given, every - 1, min(max(0, TEST_VECTORS - given), every - given)).astype(int)

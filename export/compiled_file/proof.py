@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEn
     with stage(judge.name):
         given = in_other_codes(model.graph, model.graph.inputs, inputs.outer)
         got = in_other_codes(model.graph, model.graph.outputs, judge.run(model.data, given))
-    agreement = EngineParity.of(judge.version, got, inputs.outer_outputs)
+    agreement = _agreement(model, inputs, judge.version, got, inputs.outer_outputs)
     if agreement.mismatches:
         raise ParityError(
             f"{model.where}: {judge.called or judge.name} {judge.version} differs from the integers on "
@@ -88,7 +89,7 @@ def judged_again(
         (inputs.outer, inputs.outer_outputs) if final.inputs == model.graph.inputs else (inputs.codes, inputs.outputs)
     )
     with stage(judge.name):
-        agreement = EngineParity.of(judge.version, judge.run(written, taken), expected)
+        agreement = _agreement(model, inputs, judge.version, judge.run(written, taken), expected)
     if agreement.mismatches:
         raise ParityError(
             f"{model.where}, written again: {judge.called or judge.name} {judge.version} differs from the integers on "
@@ -98,7 +99,7 @@ def judged_again(
     return agreement
 
 
-def judged_c(engine: Engine, inputs: ComparedInputs, where: str) -> EngineParity:
+def judged_c(engine: Engine, model: ModelInFile, inputs: ComparedInputs) -> EngineParity:
     """What compiled C makes of the codes, which has to be the integers.
 
     Raises:
@@ -106,14 +107,25 @@ def judged_c(engine: Engine, inputs: ComparedInputs, where: str) -> EngineParity
     """
     with stage(engine.name):
         got = engine.run(b"", inputs.codes)
-    agreement = EngineParity.of(engine.version, got, inputs.outputs)
+    agreement = _agreement(model, inputs, engine.version, got, inputs.outputs)
     if agreement.mismatches:
         sample = _first_sample(got, inputs.outputs)
         raise ParityError(
-            f"{where}: the compiled C ({engine.version}) differs from the integers on {agreement.mismatches} of "
+            f"{model.where}: the compiled C ({engine.version}) differs from the integers on {agreement.mismatches} of "
             f"{agreement.outputs} outputs, by up to {agreement.max_lsb} LSB, first at sample {sample}"
         )
     return agreement
+
+
+def _agreement(
+    model: ModelInFile,
+    inputs: ComparedInputs,
+    version: str,
+    got: tuple[np.ndarray, ...],
+    expected: tuple[np.ndarray, ...],
+) -> EngineParity:
+    """The comparison of outputs, of which a run may have several rows."""
+    return replace(EngineParity.of(version, got, expected), inputs=inputs.runs(model))
 
 
 def _first_sample(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> int:
