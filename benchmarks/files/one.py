@@ -114,7 +114,7 @@ def _parts(data: bytes, where: str, asked: Asked) -> Iterator[dict[str, Any]]:
     yield {"judge": f"{judge.name} {judge.version}", "inputs": agreement.inputs, "outputs": agreement.outputs}
     compiled = compiled_c("net", c_source("net", c_network(core)).files, core)
     if compiled is not None:
-        judged_c(compiled, inputs, where)
+        judged_c(compiled, model, inputs)
         yield {"compiled": compiled.version}
     samples = _samples(model, inputs.outer, max(2, min(asked.samples, int(asked.work / max(1, macs)))))
     machines: dict[str, Any] = {}
