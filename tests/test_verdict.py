@@ -86,6 +86,10 @@ def test_post_training_that_is_better_is_said_and_decides_where_it_is_much_bette
     assert little.answer == "ship"
     assert "ptq is better than int8" in little.remarks[0]
     assert "by post_training" in little.remarks[0]
+    chance = judged(
+        real * 1.002, real, constant, Candidate("ptq", "quantized", np.random.default_rng(2).permutation(real) * 1.001)
+    )
+    assert chance.remarks[0].endswith("a difference that may be chance)")
     much = judged(real * 2, real * 1.99, constant, Candidate("ptq", "quantized", real))
     assert (much.answer, "ptq" in much.reason) == ("do not ship", True)
 

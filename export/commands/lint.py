@@ -98,7 +98,7 @@ def lint_page(model: Path, chosen: Edition, cpu: str, findings: Sequence[Finding
     anywhere = cpu == HOST.cpu
     where = f"{chosen.description} on {'any processor' if anywhere else cpu}"
     if not findings:
-        return [Line(f"{model}: {where} has no known fault that this file meets")]
+        return [Line(f"{model} meets no known fault of {where}")]
     rows = tuple(
         (
             str(each.operator),

@@ -272,7 +272,9 @@ def _remarks(compared: Sequence[Comparison], device: Candidate, instead: str) ->
         sure = "" if each.low > 0 else ", a difference that may be chance"
         by = f"{_shown(each.figure)} and {_shown(device.figure)}{sure}"
         if each.kind == "quantized":
-            remarks.append(f"{each.against} is better than {device.name} ({by}): {instead}")
+            remarks.append(
+                f"{each.against} is better than {device.name} ({by})" + (f": {instead}" if each.low > 0 else "")
+            )
         elif each.kind in ("baseline", "constant"):
             remarks.append(f"{each.against} is better than {device.name} ({by}): no gain of the network shows")
         else:

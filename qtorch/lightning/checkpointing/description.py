@@ -217,7 +217,7 @@ def require_openable(
             remedy=problem.partition(" Remedy: ")[2] or "correct the hyperparameters",
         )
     rank_zero_warn(
-        f"this run's checkpoints can't be opened by python -m export or load_run: {problem} "
+        f"this run's checkpoints can't be opened by python -m export or load_run: {problem.rstrip('.')}. "
         "Training goes on; the trained network can be exported in this process."
     )
 
