@@ -17,7 +17,7 @@ from qtorch.bounds import shown
 from qtorch.capture.capture import capture_of
 from qtorch.config import QuantizationConfig, require_config
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.network.batch_norm import BatchNorm
+from qtorch.network.batch_norm import BatchNorm, require_statistics
 from qtorch.network.calibration import freeze_batch_norm
 from qtorch.network.origin import Origin
 from qtorch.network.quantized_network import QuantizedNetwork
@@ -61,7 +61,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     Raises:
         UnsupportedLayer: a layer, function, argument or control flow that can't be exported exactly; names it, its line
             of source, and what to use instead.
-        NotFinite: a parameter holds NaN or infinity.
+        NotFinite: a parameter, or a batch norm's running statistics, hold NaN or infinity.
         BadConfiguration: the network does not run on the example, is prepared already, or a layer is configured that it
             does not have.
         AccumulatorOverflow: a layer adds more codes than the device's sums hold, whatever range they have.
@@ -79,6 +79,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
         )
     require_whole(net.modules())
     _require_usable_parameters(net)
+    require_statistics(net)
     capture = capture_of(net, example_input, config.activation_types)
     prepared, odd = capture.traced(QuantizedNetwork)
     heard = _put_ops(prepared, config)
