@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from qtorch.arguments import spelt_fields
 from qtorch.editions.known import edition, takes_one_scale
 from qtorch.errors import BadConfiguration
 from qtorch.numbers.straight_through import Estimator
@@ -31,6 +32,7 @@ _FIRST = {"first": True}
 _STARTS = {"lsq": ("lsq", "lsq"), "lsq+": ("mse", "lsq+"), "pact": ("minmax", "minmax")}
 
 
+@spelt_fields
 @dataclass(frozen=True)
 class LayerConfig:
     """Choices for one layer.
@@ -111,6 +113,7 @@ class LayerConfig:
         return f"int{self.weight_bits}"
 
 
+@spelt_fields
 @dataclass(frozen=True)
 class QuantizationConfig(LayerConfig):
     """Choices of :func:`qtorch.prepare`: those of :class:`LayerConfig` for every layer, and exceptions.

@@ -80,6 +80,11 @@ def test_a_name_too_long_for_files() -> None:
         (lambda: qtorch.quantize(NET, X, equalise=True), "Remedy: write equalize"),
         (lambda: qtorch.quantize(NET, X, None, True), "too many positional arguments"),
         (lambda: export.export_checkpoint("a.ckpt", "out", tagret="uno"), "Remedy: write target"),
+        (lambda: qtorch.prepare(NET, X, margin=0.2), r"Remedy: .*config=qtorch.QuantizationConfig\(margin=...\)"),
+        (lambda: qtorch.prepare(NET, X, margn=0.2), r"Remedy: .*config=qtorch.QuantizationConfig\(margin=...\)"),
+        (lambda: qtorch.prepare(NET, example=X), "Remedy: write example_input"),
+        (lambda: qtorch.QuantizationConfig(margn=0.2), "Remedy: write margin"),
+        (lambda: qtorch.LayerConfig(observr="mse"), "Remedy: write observer"),
     ],
 )
 def test_a_misspelt_argument_is_told_the_nearest(call: Callable[[], object], said: str) -> None:

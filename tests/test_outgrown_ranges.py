@@ -45,7 +45,8 @@ def _outgrow_and_calibrate(qat: qtorch.QuantizedNetwork) -> None:
 
 def test_what_grew_in_quantized_training_has_remedies_that_mend_it() -> None:
     (told,) = _saturated_after(_outgrow)
-    assert "Remedy: calibrate again and train on in QUANTIZED, or prepare with head-room (margin=0.2)" in told
+    assert "Remedy: calibrate again and train on in QUANTIZED, or prepare with head-room, by " in told
+    assert "qtorch.QuantizationConfig(margin=0.2)" in told
     assert _saturated_after(_outgrow_and_calibrate) == _saturated_after(_outgrow, margin=0.2) == []
 
 

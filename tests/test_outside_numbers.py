@@ -64,6 +64,8 @@ def test_nan_is_named_where_numbers_are_asked_for() -> None:
         qat.eval()(x)
     with pytest.raises(NotFinite, match="finite activations"):
         qtorch.calibrate(qat, [x])
+    with pytest.raises(NotFinite, match=r"batch 1, counted from 0: .*'x_quantizer': .*in sample 3, counted from 0"):
+        qtorch.calibrate(qat, [x.nan_to_num(), x])
     # A training step is not looked at, but its loss says so, as a float network's does.
     assert quantized_step(qat.train(), x).isnan().any()
 
@@ -180,3 +182,26 @@ def test_sums_beyond_float32_are_whole(kind: str, memory: str) -> None:
     stored = (codes + grids["input"].zero_point[0]).astype(np.int8)  # type: ignore[union-attr]
     interpreted = interpret(graph, (stored,))[sink]
     assert np.array_equal(interpreted.reshape(6, 3), expected.numpy())
+
+
+def test_one_batch_with_nan_spoils_a_batch_norm_and_the_batch_norm_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
+    x = torch.rand(8, 1, 6, 6)
+    qat = qtorch.prepare(net, x[:1])
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat, Mode.QUANTIZED)
+    qat.train()(torch.where(x > 0.9, math.nan, x))
+    calls = (
+        lambda: integer_graph(qat),
+        lambda: qtorch.calibrate(qat, [x]),
+        lambda: qtorch.set_mode(qat, Mode.QUANTIZED),
+        lambda: qtorch.prepare(net, x[:1]),
+    )
+    for call in calls:
+        with pytest.raises(NotFinite, match=r"running statistics of batch norm '1': .*Remedy: .*reset_running_stats"):
+            call()
+    with torch.no_grad(), pytest.raises(NotFinite, match="running statistics of a conv_2d layer's batch norm"):
+        qat.eval()(x)
+    net[1].reset_running_stats()
+    qat.train()(x)
+    integer_graph(qat)

@@ -19,10 +19,10 @@ from export.calls.terms import in_arguments, in_terms_of
 from export.figures.handed_over import task_name
 from export.figures.subject import subject_of_networks
 from export.options import ExportOptions
+from qtorch.arguments import spelt
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadConfiguration
 from qtorch.features import Interface
-from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import Data, data_of
 from qtorch.handed_over.named_folder import named_folder
 from qtorch.network.quantized_network import QuantizedNetwork

@@ -108,6 +108,11 @@ def output_shapes(net: nn.Module, samples: Samples, where: str) -> Shapes:
     except Exception as error:
         if isinstance(error, BadInput) and error.where == where:
             raise
+        if isinstance(error, BadInput):
+            said = f"{error.got} ({error.where})"
+            raise BadData(
+                where=where, expected=f"{expected}: {error.expected}", got=said, remedy=error.remedy
+            ) from error
         raise BadData(
             where=where, expected=expected, got=f"{shown(samples)}: {in_words(error)}",
             remedy=_NO_DICT if isinstance(samples, dict) else _AS_CALLED,

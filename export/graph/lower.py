@@ -17,6 +17,7 @@ from torch import fx
 from export.graph.ir import Graph, Node, Value, check
 from qtorch.capture.nodes import shape_of
 from qtorch.errors import BadConfiguration, NotFinite
+from qtorch.network.batch_norm import require_statistics
 from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
@@ -39,12 +40,13 @@ def lower(network: fx.GraphModule, *, floats: bool = False) -> Graph:
         floats: all layers and tensors in float32.
 
     Raises:
-        NotFinite: a parameter holds NaN or infinity.
+        NotFinite: a parameter, or a batch norm's running statistics, hold NaN or infinity.
         BadConfiguration: a range was never measured.
         AccumulatorOverflow: a layer's sums could leave their integer type for some input.
     """
     if isinstance(network, QuantizedNetwork):
         network.require_unchanged()
+    require_statistics(network)
     return _Lowering(network, floats).graph()
 
 

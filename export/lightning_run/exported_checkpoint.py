@@ -14,7 +14,7 @@ from export.calls.choices import names_of_choices, options_of
 from export.calls.terms import in_arguments
 from export.lightning_run.exported_run import export_run
 from export.options import ExportOptions
-from qtorch.handed_over.arguments import spelt
+from qtorch.arguments import spelt
 from qtorch.handed_over.named_folder import named_folder
 from qtorch.lightning.checkpoint import load_run
 from qtorch.progress import in_lines, stage

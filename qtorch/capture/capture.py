@@ -295,7 +295,7 @@ class Capture:
                 "as each frame, because a device computes one at a time; in evaluation it is the same. Remedy: freeze "
                 "it, by qtorch.freeze_batch_norm(network), or let the network merge nothing with the batch",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         if odd:
             warnings.warn(
@@ -303,7 +303,7 @@ class Capture:
                 "prepared computes in training what it does in evaluation. Remedy: let a module of its own, which "
                 "returns its input in evaluation, do what is for training alone, or do it in the training step",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _again(self) -> fx.GraphModule:

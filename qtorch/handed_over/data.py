@@ -1,6 +1,6 @@
 """Data in whatever form they come: tensors, arrays, a tuple of several inputs, batches, a loader, targets or none.
 
-A tuple is a network's several inputs, or inputs and targets: how many inputs the network takes tells the one from the
+A tuple is a network's several inputs, or inputs and targets: what the network is called with tells the one from the
 other.
 """
 
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from qtorch.capture.call_form import signature_of, tensors_in
+from qtorch.capture.call_form import arguments_of, signature_of, tensors_in
 from qtorch.capture.samples import Samples, joined, length
 from qtorch.errors import BadData, BadInput
+from qtorch.handed_over.as_called import is_call
 from qtorch.handed_over.tensors import samples_of, targets_of
 from qtorch.handed_over.words import in_words, shown
 from qtorch.network.quantized_network import QuantizedNetwork
@@ -32,8 +33,8 @@ _BATCH = 256
 #: Numbers of a loader's inputs that are kept, 1 GiB of them: it may have no end.
 _MOST = 2**28
 _REMEDY = (
-    "pass inputs (a tensor or array, or a tuple where the network takes several), inputs and targets in a tuple, a "
-    "list of batches, or a DataLoader of either"
+    "pass inputs (a tensor or array, a tuple where the network takes several, a dict where it takes one), inputs and "
+    "targets in a tuple, a list of batches, or a DataLoader of either"
 )
 
 
@@ -69,8 +70,9 @@ def data_of(where: str, data: Any, net: nn.Module) -> Data:
 
     Args:
         where: the argument that they were handed over as.
-        data: a tensor, an array or a list of numbers; a tuple of several inputs, or of inputs and targets; an iterable
-            of such batches: a list, a DataLoader, a generator; or a Dataset.
+        data: a tensor, an array or a list of numbers; a tuple of several inputs, or of inputs and targets; inputs in a
+            dict or list where the network is called so; an iterable of such batches: a list, a DataLoader, a
+            generator; or a Dataset.
         net: whose inputs they are.
 
     Raises:
@@ -103,7 +105,7 @@ def _holds_arrays(value: Any) -> bool:
 
 
 def _split(where: str, batch: Any, net: nn.Module) -> Data:
-    inputs, targets = _told_apart(where, batch, inputs_taken(net))
+    inputs, targets = _told_apart(where, batch, net)
     read = tree_map(_on_cpu, samples_of(where, inputs, net))
     wanted = None if targets is None else _on_cpu(targets_of(f"targets of {where}", targets, read, where))
     return Data(read, wanted)
@@ -113,11 +115,19 @@ def _on_cpu(value: Any) -> Any:
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
-def _told_apart(where: str, batch: Any, takes: int | None) -> tuple[Any, Any]:
-    """Inputs and targets."""
+def _told_apart(where: str, batch: Any, net: nn.Module) -> tuple[Any, Any]:
+    """Inputs and targets: a prepared network knows what it is called with, a float one how many arguments it takes."""
     if not isinstance(batch, tuple | list) or (isinstance(batch, list) and not any(map(_holds_arrays, batch))):
         return batch, None
-    parts = tuple(batch)
+    parts, takes = tuple(batch), inputs_taken(net)
+    front = parts[0] if len(parts) == 2 else parts[:-1]
+    if isinstance(net, QuantizedNetwork):
+        if is_call(net, parts):
+            return (parts[0] if len(parts) == 1 else parts), None
+        if len(parts) > 1 and is_call(net, front):
+            return front, parts[-1]
+    elif isinstance(front, dict) and arguments_of(signature_of(net), front).kwargs:
+        return front, parts[-1]
     nested = bool(parts) and isinstance(parts[0], tuple | list) and _holds_arrays(parts[0])
     if len(parts) == 2 and (takes == 1 or nested):
         return tuple(parts[0]) if nested and takes != 1 else parts[0], parts[1]

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples, length
 from qtorch.errors import BadData, NotFinite
+from qtorch.handed_over.as_called import as_called
 from qtorch.handed_over.indices import as_taken
 from qtorch.handed_over.words import shown
 from qtorch.surroundings import require_values
@@ -31,7 +32,7 @@ _PASS_TARGETS = "pass numbers; of classes their number, counted from 0, as in [n
 
 def samples_of(where: str, samples: Any, net: nn.Module) -> Samples:
     """A network's inputs, at least one sample: arrays and lists of numbers as tensors, all tensors in float32, but for
-    indices, which are int64.
+    indices, which are int64; of a prepared network in the form in which it is called.
 
     Args:
         where: the argument that they were handed over as.
@@ -42,7 +43,7 @@ def samples_of(where: str, samples: Any, net: nn.Module) -> Samples:
         BadData: no tensor is among them, or they have no rows, none at all or not as many each.
         NotFinite: NaN or infinity is among them.
     """
-    found = _with_tensors(where, samples)
+    found = as_called(net, _with_tensors(where, samples))
     tensors = tensors_in(found)
     lengths = {len(each) if each.dim() else None for each in tensors}
     if len(lengths) != 1 or lengths & {None, 0}:

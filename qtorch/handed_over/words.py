@@ -14,8 +14,8 @@ __all__ = ["in_words", "shown"]
 
 def in_words(error: Exception) -> str:
     """An error of a person's own code in one line; those of this project speak for themselves."""
-    said = " ".join(str(error).split())[:200]
-    return said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}".removesuffix(": ")
+    said = " ".join(str(error).split())
+    return said if isinstance(error, BadInput) else f"{type(error).__name__}: {said[:200]}".removesuffix(": ")
 
 
 def shown(value: Any) -> str:

@@ -10,13 +10,42 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.func import functional_call
 
-__all__ = ["BatchNorm", "fold", "normalized_in_steps", "scaling"]
+from qtorch.errors import NotFinite
+from qtorch.surroundings import without_values
+
+__all__ = ["BatchNorm", "fold", "normalized_in_steps", "require_statistics", "scaling"]
 
 #: Of whatever rank, synchronized between processes or not: what is called with images of three axes finds no row.
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 #: A channel whose gamma is smaller than this in effect is scaled as if it were this, so that it can be scaled back.
 _SMALLEST_FACTOR = 1e-12
+
+
+def require_statistics(net: nn.Module) -> None:
+    """Refuse batch norms whose running statistics are no numbers: one batch with NaN makes them so for good.
+
+    Raises:
+        NotFinite: some are; names the first.
+    """
+    for name, norm in net.named_modules():
+        # Instance norms may have them too.
+        if not isinstance(norm, nn.modules.batchnorm._NormBase):
+            continue
+        held = {"running_mean": norm.running_mean, "running_var": norm.running_var}
+        bad = {
+            role: int((~torch.isfinite(each)).sum())
+            for role, each in held.items()
+            if each is not None and not without_values(each)
+        }
+        if any(bad.values()):
+            role = max(bad, key=lambda each: bad[each])
+            raise NotFinite(
+                where=f"the running statistics of batch norm {name!r}", expected="finite numbers",
+                got=f"{bad[role]} of {norm.num_features} in its {role} NaN or infinite",
+                remedy="find the training batch that holds NaN or infinity and leave it out; then load an earlier "
+                "checkpoint, or call reset_running_stats() on the batch norm and train on",
+            )  # fmt: skip
 
 
 def _factor(norm: BatchNorm) -> Tensor:

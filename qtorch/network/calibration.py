@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qtorch.errors import BadConfiguration, BadData
+from qtorch.errors import BadConfiguration, BadData, NotFinite
 from qtorch.network.agreement import let_agree
+from qtorch.network.batch_norm import require_statistics
 from qtorch.network.lost_operands import lost_operands, weak_masks
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_op import QuantizedOp
@@ -67,7 +68,7 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
         BadConfiguration: QUANTIZED was asked for before calibration, the network was not prepared, or ``mode`` is no
             :class:`Mode`.
         AccumulatorOverflow: QUANTIZED, and a layer's sums could leave the device's integers for some input.
-        NotFinite: QUANTIZED, and a constant is NaN.
+        NotFinite: QUANTIZED, and a constant, or a batch norm's running statistics, are NaN.
     """
     if not isinstance(mode, Mode):
         raise BadConfiguration(
@@ -78,6 +79,7 @@ def set_mode(net: nn.Module, mode: Mode) -> None:
         )
     _require_prepared(net, "set_mode")
     if mode is Mode.QUANTIZED:
+        require_statistics(net)
         for name, quantizer in quantizers(net).items():
             quantizer.qparams(name)
         for name, module in net.named_modules():
@@ -181,7 +183,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
             the same ranges; without one it changes nothing.
 
     Raises:
-        NotFinite: data or activations hold NaN or infinity.
+        NotFinite: data, activations or a batch norm's running statistics hold NaN or infinity; names batch and tensor.
         BadData: a batch is none that the network takes: of another form, or of samples of another shape.
         BadConfiguration: there was no batch, or the network was not prepared.
 
@@ -191,6 +193,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     """
     _require_prepared(net, "calibrate")
     _require_batches(batches, "calibrate")
+    require_statistics(net)
     quantizer_of = quantizers(net)
     lost = [name for name, quantizer in quantizer_of.items() if quantizer.has_learned]
     if lost:
@@ -209,7 +212,12 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
             torch.distributed.broadcast(buffer, 0)
     # What fails on the way leaves the network in the mode in which it was, and with the ranges that it had.
     with torch.no_grad(), evaluating(net), in_mode(net, Mode.CALIBRATE):
-        count = sum(1 for batch in steps(batches, "calibrating") if _run(net, batch) is not None)
+        count = 0
+        for count, batch in enumerate(steps(batches, "calibrating"), 1):
+            try:
+                _run(net, batch)
+            except NotFinite as error:
+                raise _located(net, batch, count - 1) or error from None
     set_mode(net, Mode.FLOAT)
     if not count:
         raise BadConfiguration(
@@ -246,6 +254,35 @@ def _require_batches(batches: Any, where: str) -> None:
             got=f"a single {type(batches).__name__}",
             remedy=f"pass a list of batches, as in {where}(network, [x])",
         )
+
+
+def _located(net: nn.Module, batch: Batch, number: int) -> NotFinite | None:
+    """Which tensor of a batch is the first that holds NaN or infinity; ``None`` where none does."""
+    found: list[str] = []
+    quantizer_of = quantizers(net)
+    names = {quantizer: name for name, quantizer in quantizer_of.items()}
+
+    def look(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        bad = ~torch.isfinite(arguments[0])
+        if bad.any() and not found:
+            said = f"{names[module]!r}: {int(bad.sum())} of {bad.numel()} NaN or infinite"  # type: ignore[index]
+            rows = bad.reshape(len(bad), -1).any(1).nonzero().flatten().tolist() if bad.dim() else []
+            found.append(said + (f", the first in sample {rows[0]}, counted from 0" if rows else ""))
+
+    hooks = [each.register_forward_pre_hook(look) for each in quantizer_of.values()]
+    try:
+        with in_mode(net, Mode.FLOAT):
+            _run(net, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        return None
+    return NotFinite(
+        where=f"calibration, batch {number}, counted from 0", expected="finite activations",
+        got=f"in the tensor of quantizer {found[0]}",
+        remedy="look for NaN or infinity in that batch, and leave it out; of an input without any, in the weights",
+    )  # fmt: skip
 
 
 def _run(net: nn.Module, batch: Batch) -> Any:

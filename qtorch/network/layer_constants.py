@@ -279,6 +279,8 @@ class LayerConstants:
         """
         for role, tensor in self.own().items():
             require_no_nan(tensor, f"{role!r} of a {self.row.name} layer")
+        if self.norm is not None and self.norm.running_var is not None:
+            require_no_nan(self.norm.running_var, f"the running statistics of a {self.row.name} layer's batch norm")
 
     def integers_of_numbers(self) -> dict[str, Constant]:
         """:meth:`integers`, for arithmetic on them.

@@ -30,8 +30,9 @@ __all__ = [
 
 _TO_BE_RID_OF_NAN = "look for NaN in the data and the loss, and train again from weights that hold none"
 _TO_HOLD_WHAT_GREW = (
-    "calibrate again and train on in QUANTIZED, or prepare with head-room (margin=0.2) or with ranges that are learned "
-    "(scales='lsq'); calibrated before any training, train in Mode.FLOAT first, then calibrate and train in QUANTIZED"
+    "calibrate again and train on in QUANTIZED, or prepare with head-room, by qtorch.QuantizationConfig(margin=0.2), "
+    "or with ranges that are learned, by qtorch.QuantizationConfig(scales='lsq'); "
+    "calibrated before any training, train in Mode.FLOAT first, then calibrate and train in QUANTIZED"
 )
 
 

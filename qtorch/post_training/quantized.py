@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from qtorch.arguments import spelt
 from qtorch.config import QuantizationConfig, require_config
-from qtorch.handed_over.arguments import spelt
 from qtorch.handed_over.data import data_of
 from qtorch.handed_over.network_copy import network_copy
 from qtorch.network.calibration import set_mode

@@ -8,16 +8,18 @@ into it.
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from qtorch.arguments import spelt
 from qtorch.bounds import shown
 from qtorch.capture.capture import capture_of
 from qtorch.config import QuantizationConfig, require_config
 from qtorch.errors import BadConfiguration, NotFinite
-from qtorch.network.batch_norm import BatchNorm
+from qtorch.network.batch_norm import BatchNorm, require_statistics
 from qtorch.network.calibration import freeze_batch_norm
 from qtorch.network.origin import Origin
 from qtorch.network.quantized_network import QuantizedNetwork
@@ -37,6 +39,13 @@ from qtorch.preparation.unheard_settings import unheard
 __all__ = ["prepare", "unwrapped"]
 
 
+_SETTINGS = {
+    each.name: f"write it into the configuration: config=qtorch.QuantizationConfig({each.name}=...)"
+    for each in fields(QuantizationConfig)
+}
+
+
+@spelt(elsewhere=_SETTINGS)
 def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | None = None) -> QuantizedNetwork:
     """A network over the weights of ``net`` that can be calibrated, trained with quantization, and exported.
 
@@ -61,7 +70,8 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     Raises:
         UnsupportedLayer: a layer, function, argument or control flow that can't be exported exactly; names it, its line
             of source, and what to use instead.
-        NotFinite: a parameter holds NaN or infinity.
+        NotFinite: a parameter, or a batch norm's running statistics, hold NaN or infinity.
+        UnknownArgument: an argument is unknown; says where a setting belongs.
         BadConfiguration: the network does not run on the example, is prepared already, or a layer is configured that it
             does not have.
         AccumulatorOverflow: a layer adds more codes than the device's sums hold, whatever range they have.
@@ -79,6 +89,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
         )
     require_whole(net.modules())
     _require_usable_parameters(net)
+    require_statistics(net)
     capture = capture_of(net, example_input, config.activation_types)
     prepared, odd = capture.traced(QuantizedNetwork)
     heard = _put_ops(prepared, config)
@@ -87,7 +98,7 @@ def prepare(net: nn.Module, example_input: Any, config: QuantizationConfig | Non
     prepared.finish(Origin(net, capture.shapes, config, prepare))
     capture.require_same(prepared, odd)
     for message in unheard(config, heard):
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warnings.warn(message, UserWarning, stacklevel=3)
     return prepared
 
 
@@ -124,7 +135,7 @@ def _keep_frozen_norms(prepared: nn.Module, net: nn.Module) -> None:
             f"prepare: batch norm {frozen[0]!r} is in evaluation while the network trains, and will train in what was "
             "prepared, as the others do. Remedy: freeze all, by qtorch.freeze_batch_norm(network)",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

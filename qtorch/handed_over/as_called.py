@@ -1,0 +1,43 @@
+"""Which parts of a batch are a prepared network's call, and that call in the form of its example.
+
+Tensors in a row are a call of a prepared network, whatever form its example had; of the float network they are none.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.utils._pytree import tree_structure
+
+from qtorch.capture.call_form import arguments_of
+from qtorch.capture.samples import Samples
+from qtorch.errors import BadInput
+from qtorch.network.quantized_network import QuantizedNetwork
+
+__all__ = ["as_called", "is_call"]
+
+
+def is_call(net: QuantizedNetwork, samples: Samples) -> bool:
+    """Whether samples, in tensors and arrays, are all that a prepared network is called with, and no more."""
+    try:
+        call = arguments_of(net.form.signature, samples)
+        return bool(net.form.tensors(call.args, call.kwargs))
+    except BadInput:
+        return False
+
+
+def as_called(net: nn.Module, samples: Samples) -> Samples:
+    """Samples in the form of the example that a network was prepared with.
+
+    Those of a float network, and what is no call, as they came.
+    """
+    if not isinstance(net, QuantizedNetwork) or not is_call(net, samples):
+        return samples
+    signature = net.form.signature
+    call = arguments_of(signature, samples)
+    usual = net.form.arguments(net.form.tensors(call.args, call.kwargs))
+    if tree_structure((call.args, call.kwargs)) == tree_structure((usual.args, usual.kwargs)):
+        return samples
+    if not usual.kwargs:
+        return usual.args
+    named = {**dict(zip(signature.parameters, usual.args, strict=False)), **usual.kwargs}
+    return named if arguments_of(signature, named).kwargs == named else samples
