@@ -78,3 +78,19 @@ def test_an_operator_that_the_file_has_not_is_called_by_its_tensor() -> None:
         "operator 7 (FULLY_CONNECTED, written again as BATCH_MATMUL): "
     )
     assert "; BATCH_MATMUL that writes 'y' in " in in_a_line([one, alone])
+
+
+def test_a_project_of_a_file_whose_ends_are_other_integers_is_refused_in_words_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = SchemaFile()
+    x = file.tensor([1, 4], "int16", 0.25, 0, name="x", end="input")
+    file.operator("RELU", [x], [file.tensor([1, 4], "int16", 0.25, 0, name="y", end="output")])
+    (tmp_path / "m.tflite").write_bytes(file.written())
+    words = ["compile", str(tmp_path / "m.tflite"), "--target", "esp32", "--firmware", "tflm", "--samples", "20"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--firmware tflm: expected a file with int8 inputs and outputs" in said
+    assert "got int16 at 'x'. Remedy: leave --firmware out" in said
+    assert "layers=" not in said
+    assert "export." not in said

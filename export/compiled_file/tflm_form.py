@@ -82,7 +82,7 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
     """
     project = request.firmware == "tflm"
     if project:
-        require_int8_ends(model.core)
+        require_int8_ends(model.core, compiling=True)
     graph = final = model.core
     other = Avoided(graph, request.edition)
     if not project and model.core is not model.graph:
