@@ -120,3 +120,11 @@ def test_nothing_else_reads_the_bytes_of_a_file() -> None:
         "export/tflite/contents.py", "export/tflite/inside.py", "export/tflite/entries.py",
         "export/engines/tflm.py", "export/engines/unplanned.py",
     }  # fmt: skip
+
+
+def test_a_file_that_ends_too_early_is_told_where_it_ends(network: fx.GraphModule) -> None:
+    model = write_tflite(integer_graph(network))
+    for end in (9, 30, 200, 500):
+        said = f"got one that ends at byte {end}, where it says that there is more"
+        with pytest.raises(BadModelFile, match=said):
+            read_contents(model[:end])

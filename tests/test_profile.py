@@ -190,6 +190,9 @@ def test_the_command(network: fx.GraphModule, tmp_path: Path, capsys: pytest.Cap
     text = capsys.readouterr().out
     assert "uno" in text
     assert "atmega328p" in text
+    for alike in (["--target", "uno"], ["--target=uno"]):
+        assert export_main(["profile", str(path), *machine[:2], *alike]) == 0
+        assert capsys.readouterr().out == text
 
 
 @pytest.mark.parametrize(

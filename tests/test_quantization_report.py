@@ -274,3 +274,28 @@ def test_a_finding_is_printed(fuel_out: Path, tmp_path: Path, capsys: pytest.Cap
     layers = '{"*": {"weight_bits": 4}}'
     assert run_fuel("--out", tmp_path / "out", "--qat.layers", layers) in (0, 1)
     assert "weight_bits: 8" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinities_of_a_mask_that_the_ends_of_a_grid_stand_for_are_no_errors() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+            self.layer = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self.layer(x, src_key_padding_mask=mask < 0.5)
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 6, 8, generator=generator)
+    mask = (torch.arange(6) < torch.randint(2, 7, (40, 1), generator=generator)).float()
+    torch.manual_seed(0)
+    qat = qtorch.prepare(Masked().eval(), (x[:1], mask[:1]))
+    qtorch.calibrate(qat, [(x, mask)])
+    graph = integer_graph(qat)
+    rows = by_value(graph, network_report(qat, graph, (x, mask)))
+    # Infinite where a key counts, minus infinity where not.
+    table = next(row for row in rows.values() if row.op_name == "TABLE")
+    assert (table.finding, table.max_abs_error, table.saturation, table.snr_db) == ("", 0, 0, math.inf)
+    assert all(math.isfinite(row.max_abs_error) and not math.isnan(row.snr_db) for row in rows.values())

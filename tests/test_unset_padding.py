@@ -3,6 +3,7 @@ was left open, of which it computes one picture: named, and folded away."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,15 @@ pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip i
 RNG = np.random.default_rng(0)
 
 
-def dilated(paddings: list[list[int]], size: int, *, io: str = "int8", pictures: int = 4) -> bytes:
-    """A 3x3 convolution over every second pixel, as TensorFlow writes it."""
+def dilated(
+    paddings: list[list[int]],
+    size: int,
+    *,
+    io: str = "int8",
+    pictures: int = 4,
+    behind: Callable[[SchemaFile, int], None] | None = None,
+) -> bytes:
+    """A 3x3 convolution over every second pixel, as TensorFlow writes it, and what is put behind it."""
     file = SchemaFile()
     x = file.tensor([1, size, size, 2], io, 0.25, 3 + 128 * (io == "uint8"), name="x", end="input")
     if io == "uint8":
@@ -39,9 +47,11 @@ def dilated(paddings: list[list[int]], size: int, *, io: str = "int8", pictures:
     computed = file.tensor([pictures, height // 2 - 2, width // 2 - 2, 3], "int8", 0.3, -4)
     options = {"strideH": 1, "strideW": 1, "padding": 1, "dilationHFactor": 1, "dilationWFactor": 1}
     file.operator("CONV_2D", [spread, weight, bias], [computed], "Conv2DOptions", options, 3)
-    y = file.tensor([1, height - 4, width - 4, 3], "int8", 0.3, -4, name="y", end="output")
+    y = file.tensor([1, height - 4, width - 4, 3], "int8", 0.3, -4, name="y", end="" if behind else "output")
     crops = file.constant(np.zeros((2, 2), np.int32))
     file.operator("BATCH_TO_SPACE_ND", [computed, block, crops], [y], "BatchToSpaceNDOptions")
+    if behind is not None:
+        behind(file, y)
     return file.written()
 
 

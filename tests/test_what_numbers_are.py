@@ -275,7 +275,7 @@ def test_c_for_avr_says_so_to_another_compiler(tmp_path: Path) -> None:
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode != 0
     assert "made for AVR" in errors[0]
-    assert "export with --export.target host" in errors[0]
+    assert "export with --export.target host, qtorch compile with --target host" in errors[0]
     # And nothing else, which would hide it.
     assert len([line for line in errors if " error: " in line]) == 1
 

@@ -30,7 +30,7 @@ MOST_AVR_CONSTANTS = 63 * 1024
 LARGEST_AVR_TABLE = 2**15 - 1
 _ONLY_AVR = """\
 #if !defined(__AVR__)
-#error "made for AVR. Remedy: for another processor export with --export.target host, or with the board's name"
+#error "made for AVR. Remedy: for another processor export with --export.target host, qtorch compile with --target host"
 #else
 """
 

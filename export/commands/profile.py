@@ -50,7 +50,7 @@ class ProfileOptions:
         model: any .tflite file; the plain C takes the ops of this project.
         signature: which network, of a file that has several signatures; the first without it.
         machine: count on these alone.
-        board: estimate for these alone.
+        board: estimate for these alone; ``--target``, as it is called elsewhere, is the same.
         layers: also count each layer, within the whole program.
         samples: that each machine computes.
         optimize: what the C is chosen for.
@@ -96,7 +96,8 @@ def profile_command(arguments: Sequence[str]) -> None:
         BadConfiguration: an unknown machine or board, or half a supply.
         ParityError: a machine computed something else than the reference.
     """
-    options = read_options(ProfileOptions, arguments, "profile")
+    words = [f"--board{word[8:]}" if word.partition("=")[0] == "--target" else word for word in arguments]
+    options = read_options(ProfileOptions, words, "profile")
     machines = dict.fromkeys(options.machine or _counting())
     boards = [board(name, "--board", _with_clock()) for name in dict.fromkeys(options.board or _with_clock())]
     chosen = taken(read_model(options.model), options.signature, str(options.model))

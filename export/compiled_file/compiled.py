@@ -181,7 +181,7 @@ def _assembled(
         "metrics.json": json_bytes(metrics),
         "parity.json": json_bytes(proof),
         "report.html": file_page(
-            Facts(name, "other", metrics, proof, graph=model.core, day=day(), plain_c=c.network), engines
+            Facts(name, "other", metrics, proof, graph=model.core, day=day(), plain_c=c.network), engines, faults
         ).encode(),
     }
     figures = (

@@ -50,7 +50,7 @@ class ModelInFile:
         graph: all of it; values are called as the tensors in the file.
         core: the same without the QUANTIZE and DEQUANTIZE of a float interface: integers in and out.
         tensors: by name of a value, the index of the file's tensor.
-        operators: by name of a value, the file's operator that writes it.
+        operators: by name of a value, the operator that writes it in the file as it came.
         inputs: what the file calls its inputs, in order: without the parts that converters add.
         outputs: likewise.
         moved: how many constants lay behind the flatbuffer, where TFLite Micro does not find them.
@@ -114,7 +114,11 @@ def model_in_file(data: bytes, where: str, signature: str = "") -> ModelInFile:
     if found:
         again = model_in_file(write_tflite(graph, names=True), where)
         folded = len({each.operator for each in found})
-        return replace(again, inputs=inputs, outputs=outputs, moved=moved, folded=folded, taken=chosen.sentence)
+        operators = {name: operators[name] for name in again.graph.values if name in operators}
+        return replace(
+            again, operators=operators, inputs=inputs, outputs=outputs, moved=moved, folded=folded,
+            taken=chosen.sentence,
+        )  # fmt: skip
     return ModelInFile(data, where, graph, core, indices, operators, inputs, outputs, moved, 0, chosen.sentence)
 
 

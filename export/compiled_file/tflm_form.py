@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from export.arena.offline import offline_plan
@@ -17,6 +17,7 @@ from export.faults.found import Finding, faults_in
 from export.graph.ir import Graph
 from export.interface.tensor_layout import TensorLayout
 from export.tflite.model_file import model_file
+from export.tflite.writer import nodes_of_operators
 
 __all__ = ["TflmForm", "faults_of_file", "tflm_form"]
 
@@ -38,7 +39,33 @@ def faults_of_file(model: ModelInFile, request: Request) -> tuple[Finding, ...]:
     """What the board's TFLite Micro would compute otherwise of the file as it came; nothing where it has none."""
     if not _runs_tflm(request):
         return ()
-    return faults_in(model.data, request.edition, request.target.cpu, model.where)
+    found = faults_in(model.data, request.edition, request.target.cpu, model.where)
+    # What TFLite Micro would compute by chance was written again before anything else was done.
+    return tuple(_in_file(model, each, each.output) for each in found) if model.folded else found
+
+
+def _in_file(model: ModelInFile, finding: Finding, output: str) -> Finding:
+    """What an operator of a file written again meets, by the number that the file as it came has for it.
+
+    Args:
+        model: in the file as it came.
+        finding: in the other.
+        output: what the model calls the first output of the operator's node.
+    """
+    there = model.operators.get(output)
+    if there is None:
+        return replace(finding, operator=None, output=output)
+    instead_of = "" if there.name == finding.name else there.name
+    return replace(finding, operator=there.number, output=output, instead_of=instead_of)
+
+
+def _avoided(model: ModelInFile, final: Graph, request: Request) -> Avoided:
+    """:func:`avoided`, its operators by the numbers that the file as it came has for them."""
+    other = avoided(final, request.edition, request.target.cpu)
+    layers: dict[int | None, str] = dict(enumerate(nodes_of_operators(other.graph)))
+    rewritten = [replace(each, finding=_in_file(model, each.finding, each.layer)) for each in other.rewritten]
+    left = [_in_file(model, each, layers[each.operator]) for each in other.left]
+    return replace(other, rewritten=tuple(rewritten), left=tuple(left))
 
 
 def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayout]) -> TflmForm:
@@ -55,13 +82,13 @@ def tflm_form(model: ModelInFile, request: Request, layouts: Sequence[TensorLayo
     """
     project = request.firmware == "tflm"
     if project:
-        require_int8_ends(model.core)
+        require_int8_ends(model.core, compiling=True)
     graph = final = model.core
     other = Avoided(graph, request.edition)
     if not project and model.core is not model.graph:
         final = model.graph
     if _runs_tflm(request):
-        other = avoided(final, request.edition, request.target.cpu)
+        other = _avoided(model, final, request)
         if other.left:
             newer = newer_edition(final, request.edition, request.target.cpu)
             where = f"--target {request.target.name}, whose TFLite Micro is"

@@ -63,13 +63,25 @@ _KERNELS = {"reference": "the reference kernels", "cmsis_nn": "the kernels of CM
 Files = dict[str, str]
 
 
-def require_int8_ends(graph: Graph) -> None:
+def require_int8_ends(graph: Graph, compiling: bool = False) -> None:
     """The applications around a model hand int8 in and out.
+
+    Args:
+        graph: of the model.
+        compiling: somebody's file, with the options of ``qtorch compile`` and no training.
 
     Raises:
         BadConfiguration: an input or output has another type.
     """
     for name in (*graph.inputs, *graph.outputs):
+        if compiling and graph.values[name].dtype != "int8":
+            raise BadConfiguration(
+                where="--firmware tflm",
+                expected="a file with int8 inputs and outputs, or float ones behind which is int8",
+                got=f"{graph.values[name].dtype} at {name!r}",
+                remedy="leave --firmware out, and build what is written into an application of your own; or convert "
+                "the model with int8 there",
+            )
         if graph.values[name].of_indices:
             raise BadConfiguration(
                 where="export.firmware",

@@ -94,7 +94,7 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
     before, findings = (len(model), len(nodes_of_operators(graph))), faults_in(model, edition, cpu)
     cautions = _cautions(model, edition, cpu)
     while True:
-        layers = nodes_of_operators(graph)
+        layers: dict[int | None, str] = dict(enumerate(nodes_of_operators(graph)))
         open_to = [
             (layers[each.operator], each)
             for each in (*findings, *cautions)
@@ -154,9 +154,9 @@ def refusal(
         compiling: somebody's file, with the options of ``qtorch compile`` and no training.
     """
     option, verb = ("--tflm", "compile") if compiling else ("export.tflm", "export")
-    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    alike: dict[tuple[object, ...], list[Finding]] = {}
     for each in left:
-        alike.setdefault((each.fault.name, each.name, each.words), []).append(each)
+        alike.setdefault((*_kind(each), each.words), []).append(each)
     remedies = dict.fromkeys(each.fault.remedy for each in left)
     version = " ".join(filter(None, (edition.package, edition.version)))
     others = []
@@ -220,12 +220,17 @@ def in_a_line(findings: Sequence[Finding]) -> str:
     Args:
         findings: at least one; of many kinds the first are told, and how many there are.
     """
-    alike: dict[tuple[str, str], list[Finding]] = {}
+    alike: dict[tuple[object, ...], list[Finding]] = {}
     for each in findings:
-        alike.setdefault((each.fault.name, each.name), []).append(each)
+        alike.setdefault(_kind(each), []).append(each)
     told = [_together(each) if _all_alike(each) else _the_first(each) for each in alike.values()]
     more = len(told) - _TOLD
     return "; ".join(told[:_TOLD]) + (f"; and {more} kinds more, which qtorch lint lists" if more > 0 else "")
+
+
+def _kind(finding: Finding) -> tuple[object, ...]:
+    """What is the same of findings that one line tells."""
+    return finding.fault.name, finding.name, finding.instead_of, finding.operator is None
 
 
 def _all_alike(findings: Sequence[Finding]) -> bool:
@@ -238,11 +243,12 @@ def _the_first(findings: Sequence[Finding]) -> str:
 
 def _together(alike: list[Finding]) -> str:
     """One line for operators that meet the same fault in the same words."""
-    *others, last = alike
-    if not others:
+    last = alike[-1]
+    if len(alike) == 1:
         return str(last)
-    if len(others) > _NUMBERED:
-        numbers = ", ".join(str(each.operator) for each in alike[:_NUMBERED])
-        return f"operators {numbers} and {len(alike) - _NUMBERED} more ({last.name}): {last.met()}"
-    numbers = ", ".join(str(each.operator) for each in others)
-    return f"operators {numbers} and {last.operator} ({last.name}): {last.met()}"
+    places = [each.place for each in alike]
+    if len(alike) > _NUMBERED + 1:
+        said = f"{', '.join(places[:_NUMBERED])} and {len(alike) - _NUMBERED} more"
+    else:
+        said = f"{', '.join(places[:-1])} and {places[-1]}"
+    return f"{last.called(said, many=True)}: {last.met()}"

@@ -24,18 +24,21 @@ class Finding:
     """A fault of an edition that one operator of a file meets.
 
     Attributes:
-        operator: its index, in the order of execution.
+        operator: its index, in the order of execution; ``None`` of one of a file written again that stands for no
+            single operator of the file as it came.
         name: of it in the schema.
         output: name of its first output in the file; empty if it has none there.
         fault: that it meets.
         words: what of it meets the fault, with its numbers.
+        instead_of: name of the operator with this index, where a file written again has another in its place.
     """
 
-    operator: int
+    operator: int | None
     name: str
     output: str
     fault: Fault
     words: str
+    instead_of: str = ""
 
     def __str__(self) -> str:
         """The finding in a line, with what happens.
@@ -43,7 +46,24 @@ class Finding:
         >>> str(finding)
         'operator 3 (FULLY_CONNECTED): 3 weight scales, all computed with the first; other codes'
         """
-        return f"operator {self.operator} ({self.name}): {self.met()}"
+        return f"{self.called(self.place)}: {self.met()}"
+
+    @property
+    def place(self) -> str:
+        """The operator's number, or the tensor that it writes."""
+        return str(self.operator) if self.operator is not None else repr(self.output) if self.output else "a state"
+
+    def called(self, places: str, many: bool = False) -> str:
+        """Operators as a sentence names them.
+
+        Args:
+            places: of the operator, or of alike ones.
+            many: whether there are several.
+        """
+        if self.operator is None:
+            return f"{self.name} that {'write' if many else 'writes'} {places} in the file written again"
+        name = f"{self.instead_of}, written again as {self.name}" if self.instead_of else self.name
+        return f"operator{'s' if many else ''} {places} ({name})"
 
     def met(self) -> str:
         """What the operator meets, and what happens, without saying which operator."""

@@ -34,6 +34,7 @@ from export.graph.interpret import float_reference, interpret
 from export.graph.ir import Graph, Node, Value
 from export.graph.names import speaking_names
 from qtorch.capture.samples import Samples, taken
+from qtorch.families.masked_scores import NOTHING
 from qtorch.numbers.qparams import QParams
 from qtorch.progress import steps
 from qtorch.row.constraints import Fixed, SymmetricWeight
@@ -72,7 +73,7 @@ class _Sums:
         self.saturated = self.saturated_squares = self.end_squares = self.other_squares = self.far = 0.0
         self.low: np.ndarray | None = None
         self.high: np.ndarray | None = None
-        self.compared = False
+        self.compared = self.endless = False
         #: By index along the last axis, of the float values: least, largest, sum, sum of squares.
         self.floats: tuple[np.ndarray, ...] = ()
         # What a kernel's own grid stands for may end a step above its last code: 1 of a softmax is 255/256.
@@ -83,10 +84,14 @@ class _Sums:
         """Codes against float values; ``other``: the float values that dequantized weights would give."""
         qparams = self.value.quantization
         scale, zero = qparams.along(codes.ndim)
-        wanted = floats.astype(np.float64)
-        error = qparams.dequantize(codes).astype(np.float64) - wanted
-        squares = error**2
+        got, wanted = qparams.dequantize(codes).astype(np.float64), floats.astype(np.float64)
         low, high = qparams.code_range
+        # A mask's infinities, and limits beyond every grid, are what the first and last code stand for.
+        endless = (np.abs(wanted) >= NOTHING) & (codes == np.where(wanted < 0, low, high))
+        self.endless |= bool(endless.any())
+        wanted = np.where(endless, got, wanted)
+        error = got - wanted
+        squares = error**2
         position = wanted / scale + zero
         beyond = (position > high + 0.5) | (position < low - 0.5)
         self.count += error.size
@@ -102,7 +107,7 @@ class _Sums:
         self.end_squares += float(squares[beyond & ~far].sum())
         if other is not None:
             self.compared = True
-            self.other_squares += float(((error + wanted - other) ** 2).sum())
+            self.other_squares += float(((got - np.where(endless, got, other)) ** 2).sum())
         flat = codes.reshape(-1, codes.shape[-1]) if codes.ndim else codes.reshape(1, 1)
         lows, highs = flat.min(0).astype(np.int64), flat.max(0).astype(np.int64)
         self.low = lows if self.low is None else np.minimum(self.low, lows)
@@ -156,7 +161,8 @@ class _Sums:
         qparams = self.value.quantization
         low, high = qparams.code_range
         mean, evidence = self.total / self.count, self.evidence(weakest_channel, ends)
-        finding, what_to_do = advice(evidence)
+        # Where infinities are, neither ranges nor their share of the power say anything of the grid.
+        finding, what_to_do = ("", "") if self.endless else advice(evidence)
         return TensorError(
             op_name=op_name,
             tensor_idx=index,

@@ -103,7 +103,11 @@ def _panel(
     top, tall, each, width = at
     bottom, scale = top + tall, tall / max(1, placement.plan.peak)
     for first, last in sections:
-        about = f"row by row: operators {first} to {last}" if first != last else f"row by row: operator {first}"
+        about = (
+            f"row by row: operators {first} to {last} of the C"
+            if first != last
+            else f"row by row: operator {first} of the C"
+        )
         yield element(
             "rect", element("title", about), x=_LEFT + first * each, y=top - 4, width=(last + 1 - first) * each,
             height=tall + 4, class_="rows",

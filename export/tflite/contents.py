@@ -67,7 +67,14 @@ def read_contents(model: bytes, where: str = "model", remedy: str = _REMEDY) -> 
         )
     try:
         return _Reader(model).contents()
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except struct.error as error:
+        raise BadModelFile(
+            where=where,
+            expected="a complete .tflite file",
+            got=f"one that ends at byte {len(model):,}, where it says that there is more",
+            remedy=remedy,
+        ) from error
+    except (IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadModelFile(
             where=where, expected="a complete .tflite file", got=f"{len(model)} bytes: {error}", remedy=remedy
         ) from error
