@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.kernels.shapes import Shape
 from export.boards import BOARDS
-from export.c.balance import Slot, chosen_kernels, constant_bytes
+from export.c.balance import Slot, chosen_kernels
 from export.c.model import c_model
 from export.c.network import c_network
 from export.c.optimize import Limits, Optimize
@@ -35,17 +35,17 @@ from tests.conftest import in_turn
 from tests.test_cortex_m_kernels import _quantized
 
 
-def _call(kernel: str, size: int, constants: int, scratch: int = 0) -> KernelCall:
-    return KernelCall(kernel, {"size": size, "table": ConstantTable(np.zeros(constants, np.int8))}, scratch)
+def _call(kernel: str, size: int, constants: int, weights: int, scratch: int = 0) -> KernelCall:
+    return KernelCall(kernel, {"size": size, "table": ConstantTable(np.full(constants, weights, np.int8))}, scratch)
 
 
 def _slot(index: int, sizes: tuple[int, int], costs: tuple[int, int], code: tuple[int, int], scratch: int = 0) -> Slot:
-    """Two kernels; those of slots with constants of the same sizes share their code."""
+    """Two kernels; those of slots with constants of the same sizes share their code; each has its own weights."""
     row = replace(KERNELS[-1], kernel="fast")
-    portable = _call("pointwise_s8", sizes[0], sizes[0])
+    portable = _call("pointwise_s8", sizes[0], sizes[0], index)
     options = (
         Candidate(portable, portable, None),
-        Candidate(portable, _call("fast", sizes[0], sizes[1], scratch), row),
+        Candidate(portable, _call("fast", sizes[0], sizes[1], index, scratch), row),
     )
     return Slot(index, 0, options, costs, code, (), {})
 
@@ -55,16 +55,21 @@ def _saved(slots: list[Slot], taken: tuple[int, ...]) -> float:
 
 
 def _flash(slots: list[Slot], taken: tuple[int, ...]) -> float:
-    """As the compiler has it: each function once."""
+    """As the compiler has it: each function once, and each array."""
     functions = {
         (option, slot.options[0].call.arguments["size"]): slot.code[option]
         for slot, option in zip(slots, taken, strict=True)
     }
-    constants = sum(constant_bytes(slot.options[option].call) for slot, option in zip(slots, taken, strict=True))
-    return constants + sum(functions.values())
+    arrays = {
+        argument.data.tobytes()
+        for slot, option in zip(slots, taken, strict=True)
+        for argument in slot.options[option].call.arguments.values()
+        if isinstance(argument, ConstantTable)
+    }
+    return sum(map(len, arrays)) + sum(functions.values())
 
 
-def _drawn(seed: int) -> list[Slot]:
+def _drawn(seed: int, shared: bool = False) -> list[Slot]:
     rng = np.random.default_rng(seed)
     kinds = []
     for _ in range(3):
@@ -73,12 +78,27 @@ def _drawn(seed: int) -> list[Slot]:
         kinds.append(
             ((size, int(size * rng.uniform(0.5, 2.5))), (before, after), tuple(rng.integers(10, 300, 2).tolist()))
         )
-    return [_slot(index, *kinds[int(rng.integers(3))]) for index in range(int(rng.integers(1, 8)))]
+    drawn = [_slot(index, *kinds[int(rng.integers(3))]) for index in range(int(rng.integers(1, 8)))]
+    if not shared:
+        return drawn
+    return [_with(slot, int(rng.integers(2))) for slot in drawn]
 
 
+def _with(slot: Slot, weights: int) -> Slot:
+    """The same with weights that other slots have too."""
+
+    def call(of: KernelCall) -> KernelCall:
+        table = of.arguments["table"]
+        assert isinstance(table, ConstantTable)
+        return replace(of, arguments={**of.arguments, "table": ConstantTable(np.full_like(table.data, weights))})
+
+    return replace(slot, options=tuple(replace(each, call=call(each.call)) for each in slot.options))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own weights", "shared weights"])
 @pytest.mark.parametrize("seed", range(60))
-def test_the_choice_beside_every_other(seed: int) -> None:
-    slots = _drawn(seed)
+def test_the_choice_beside_every_other(seed: int, shared: bool) -> None:
+    slots = _drawn(seed, shared)
     calls = [(slot.options[0].call,) for slot in slots]
     # What saves less than a tenth is not taken to save anything.
     every = list(itertools.product(*((0, 1) if slot.costs[1] < 0.9 * slot.costs[0] else (0,) for slot in slots)))
@@ -113,6 +133,18 @@ def test_layers_alike_move_together() -> None:
         "pointwise_s8",
     ] or found.flash <= least + 30
     assert sum(layer.saved for layer in found.layers) >= 1800
+
+
+def test_layers_of_the_same_weights_move_together() -> None:
+    """One alone would leave the smaller table where the other reads it; two of each take turns."""
+    slots = [_with(_slot(index, (100, 140), (1000, 400), (10, 10)), index % 2) for index in range(4)]
+    calls = [(slot.options[0].call,) for slot in slots]
+    least = _flash(slots, (0, 0, 0, 0))
+    assert least == 210
+    found = chosen_kernels(calls, slots, "balanced", Limits(int(least) + 50, asked=True))
+    assert [layer.kernel for layer in found.layers] == ["fast", "pointwise_s8", "fast", "pointwise_s8"]
+    assert found.flash == _flash(slots, (1, 0, 1, 0)) == 260
+    assert [layer.flash for layer in found.layers] == [25, 0, 25, 0]
 
 
 def test_working_memory_decides_too() -> None:

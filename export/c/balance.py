@@ -1,7 +1,8 @@
 """Which kernel computes each layer: the most instructions saved for each byte of flash, until the flash is spent.
 
 Instructions and code bytes are those of :mod:`export.c.targets.counted`; constants and working memory are the calls'
-own. Layers of the same sizes share their code, so they also move together: the others have what the first of them pays.
+own. Layers of the same sizes share their code, and such with the same weights their tables, so they also move together:
+the others have what the first of them pays.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 from export.c.optimize import Limits, Optimize
 from export.c.requantization import requantization
+from export.c.tables import Table, tables_of
 from export.c.targets import Candidate, candidates, rows_for
 from export.c.targets.counted import code_bytes, instructions, kernel_name
 from export.c.targets.table import PORTABLE
 from qtorch.row.kernel_call import Accumulators, ConstantTable, KernelCall, Rescaling
 
-__all__ = ["Choice", "LayerChoice", "Slot", "chosen_kernels", "constant_bytes", "slots_of"]
+__all__ = ["Choice", "LayerChoice", "Slot", "chosen_kernels", "slots_of"]
 
 #: Counts are a few percent off for some shapes: what takes more than this share of another's does not save anything.
 _SAVES = 0.9
@@ -37,7 +39,7 @@ class LayerChoice:
         kernel: as the table calls it.
         instructions: estimated from counts (on AVR cycles).
         saved: instructions that it saves beside the kernel of ``size``.
-        flash: bytes that it adds to that one's: constants exactly, and its share of the estimated code.
+        flash: bytes that it adds to that one's: its share of constants, exactly, and of the estimated code.
         scratch: bytes of working memory that the kernel itself takes.
         others: why not, by kernel.
     """
@@ -127,19 +129,6 @@ def _fewest(move: _Move) -> tuple[float, float, int]:
     return (move.saved / len(move.slots), -move.added, -move.slots[0])
 
 
-def constant_bytes(call: KernelCall) -> int:
-    """Bytes of a call's tables in flash."""
-    total = 0
-    for argument in call.arguments.values():
-        if isinstance(argument, ConstantTable):
-            total += argument.data.nbytes
-        elif isinstance(argument, Accumulators):
-            total += requantization(argument).words.nbytes
-        elif isinstance(argument, Rescaling):
-            total += argument.words.nbytes
-    return total
-
-
 def slots_of(calls: Sequence[tuple[KernelCall, ...]], cpu: str) -> tuple[Slot, ...]:
     """The portable calls of a network that a processor has other kernels for."""
     others = {kernel for row in rows_for(cpu) if not row.always for kernel in row.replaces}
@@ -188,26 +177,27 @@ def chosen_kernels(
         limits: of flash.
         fits: whether working memory holds so many bytes of a kernel's own at a node, by its index.
     """
-    state = _State(slots)
-    fixed = sum(constant_bytes(call) for node in calls for call in node) - sum(
-        constant_bytes(slot.options[0].call) for slot in slots
-    )
-    least = fixed + state.flash()
+    chosen = {(slot.index, slot.part) for slot in slots}
+    fixed = tables_of(call for index, node in enumerate(calls) for part, call in enumerate(node)
+                      if (index, part) not in chosen)  # fmt: skip
+    state = _State(slots, fixed)
+    least = state.flash()
     budget = _budget(optimize, limits, least)
     if budget is None:
         _spend(state, None, fits, _fewest)
     else:
         # What saves most for a byte may leave no room for what saves most of all: the better of both orders.
-        by_worth, by_most = _State(slots), _State(slots)
-        _spend(by_worth, budget - fixed, fits, _worth)
-        _spend(by_most, budget - fixed, fits, _fewest)
+        by_worth, by_most = _State(slots, fixed), _State(slots, fixed)
+        _spend(by_worth, budget, fits, _worth)
+        _spend(by_most, budget, fits, _fewest)
         state = by_worth if by_worth.instructions() <= by_most.instructions() else by_most
     found = [list(node) for node in calls]
     for slot, option in zip(slots, state.taken, strict=True):
         found[slot.index][slot.part] = slot.options[option].call
-    flash = fixed + state.flash()
+    flash = state.flash()
     left = None if budget is None else budget - flash
-    layers = tuple(_said(state, at, left, fits) for at, slot in enumerate(slots) if math.isfinite(slot.costs[0]))
+    held = state.held()
+    layers = tuple(_said(state, at, left, fits, held) for at, slot in enumerate(slots) if math.isfinite(slot.costs[0]))
     return Choice(tuple(map(tuple, found)), layers, round(flash), round(least), budget)
 
 
@@ -225,11 +215,17 @@ def _budget(optimize: Optimize, limits: Limits, least: float) -> int | None:
 
 
 class _State:
-    """Options that are taken, and the flash of all together."""
+    """Options that are taken, and the flash of all together; with the tables that other calls have anyway."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], fixed: Mapping[Table, int]) -> None:
         self.slots, self.taken = slots, [0] * len(slots)
-        self.constants = [[constant_bytes(each.call) for each in slot.options] for slot in slots]
+        self.tables = [[tables_of([each.call]) for each in slot.options] for slot in slots]
+        self.fixed, self.sizes = fixed, dict(fixed)
+        for table in (table for options in self.tables for table in options):
+            self.sizes |= table
+        self.least = self.held()
+        firsts = dict[frozenset[Table], int]()
+        self.alike = [firsts.setdefault(frozenset(options[0]), at) for at, options in enumerate(self.tables)]
         self.keys = [[_function(each.call) for each in slot.options] for slot in slots]
         self.code: dict[Any, float] = {}
         for slot, keys in zip(slots, self.keys, strict=True):
@@ -241,8 +237,15 @@ class _State:
     def instructions(self) -> float:
         return sum(slot.costs[option] for slot, option in zip(self.slots, self.taken, strict=True))
 
+    def held(self) -> Counter[Table]:
+        """How many calls have each table."""
+        held = Counter(self.fixed.keys())
+        for at, option in enumerate(self.taken):
+            held.update(self.tables[at][option].keys())
+        return held
+
     def flash(self) -> float:
-        constants = sum(self.constants[at][option] for at, option in enumerate(self.taken))
+        constants = sum(self.sizes[table] for table in self.held())
         return constants + sum(self.code[key] for key in {self.key(at) for at in range(len(self.taken))})
 
 
@@ -278,18 +281,21 @@ def _spend(
 
 def _moves(state: _State, fits: Callable[[int, int], bool]) -> Iterator[_Move]:
     """Every option of every slot that takes fewer instructions: for the slot alone, and for those alike with it."""
-    users = Counter(state.key(at) for at in range(len(state.slots)))
+    users, held = Counter(state.key(at) for at in range(len(state.slots))), state.held()
     groups: dict[tuple[Any, Any], list[tuple[int, int]]] = {}
     for at, slot in enumerate(state.slots):
         for option, candidate in enumerate(slot.options):
             if slot.costs[option] < _SAVES * slot.costs[state.taken[at]] and fits(slot.index, candidate.call.scratch):
                 groups.setdefault((state.key(at), state.keys[at][option]), []).append((at, option))
     for (before, after), members in groups.items():
+        # Those with the same tables leave them together.
+        members.sort(key=lambda member: state.alike[member[0]])
         saved = constants = 0.0
+        change = Counter[Table]()
         for count, (at, option) in enumerate(members, 1):
             slot, now = state.slots[at], state.taken[at]
             saved += slot.costs[now] - slot.costs[option]
-            constants += state.constants[at][option] - state.constants[at][now]
+            constants += _exchanged(held, change, state.tables[at][now], state.tables[at][option])
             code = (0.0 if users[after] else state.code[after]) - (
                 state.code[before] if users[before] == count else 0.0
             )
@@ -297,16 +303,37 @@ def _moves(state: _State, fits: Callable[[int, int], bool]) -> Iterator[_Move]:
                 yield _Move(tuple(place for place, _ in members[:count]), option, saved, constants + code)
 
 
-def _said(state: _State, at: int, left: float | None, fits: Callable[[int, int], bool]) -> LayerChoice:
+def _exchanged(
+    held: Mapping[Table, int], change: Counter[Table], before: Mapping[Table, int], after: Mapping[Table, int]
+) -> int:
+    """Bytes that a call's other tables add, of which some stand anyway; ``change`` is what others did, and grows."""
+    added = 0
+    for table, size in before.items():
+        change[table] -= 1
+        added -= size if held.get(table, 0) + change[table] == 0 else 0
+    for table, size in after.items():
+        added += size if held.get(table, 0) + change[table] == 0 else 0
+        change[table] += 1
+    return added
+
+
+def _share(tables: Mapping[Table, int], other: Mapping[Table, int], held: Mapping[Table, int]) -> float:
+    """Bytes of the tables that another kernel has not, each in equal parts for the calls that have it."""
+    return sum(size / held[table] for table, size in tables.items() if table not in other)
+
+
+def _said(
+    state: _State, at: int, left: float | None, fits: Callable[[int, int], bool], held: Mapping[Table, int]
+) -> LayerChoice:
     """What was taken for a slot, and why nothing else was."""
-    slot, taken = state.slots[at], state.taken[at]
+    slot, taken, tables = state.slots[at], state.taken[at], state.tables[at]
     others = dict(slot.refused) | dict.fromkeys(slot.uncounted, "was not counted on this processor")
     users = Counter(state.key(each) for each in range(len(state.slots)))
     for option, candidate in enumerate(slot.options):
         if option == taken:
             continue
         more = slot.costs[option] - slot.costs[taken]
-        added = state.constants[at][option] - state.constants[at][taken]
+        added = float(_exchanged(held, Counter(), tables[taken], tables[option]))
         added += 0 if users[state.keys[at][option]] else round(state.code[state.keys[at][option]])
         if more >= 0:
             reason = f"takes {more:,.0f} instructions more"
@@ -316,12 +343,13 @@ def _said(state: _State, at: int, left: float | None, fits: Callable[[int, int],
             reason = f"saves {-more:,.0f} instructions, for {added:,.0f} bytes of flash"
             reason += "" if left is None else f" of which {max(0, int(left)):,} are left"
         others[kernel_name(candidate)] = reason
-    # The code that a function takes is its layers' in equal parts, and what it was before is saved where nobody has it.
+    # Code and tables are the layers' that have them, in equal parts; those of before are saved where nobody has them.
     before = state.keys[at][0]
     gone = 0.0 if users[before] else state.code[before] / sum(keys[0] == before for keys in state.keys)
-    flash = (
-        state.constants[at][taken] - state.constants[at][0] + state.code[state.key(at)] / users[state.key(at)] - gone
+    gone += _share(
+        {table: size for table, size in tables[0].items() if not held.get(table)}, tables[taken], state.least
     )
+    flash = _share(tables[taken], tables[0], held) + state.code[state.key(at)] / users[state.key(at)] - gone
     call = slot.options[taken].call
     name, saved = kernel_name(slot.options[taken]), slot.costs[0] - slot.costs[taken] if taken else 0.0
     return LayerChoice(

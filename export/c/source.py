@@ -41,11 +41,12 @@ class CSource:
 
     Attributes:
         files: text by file name.
-        constant_bytes: in flash, code apart, by the index of the node that needs them.
+        constant_bytes: in flash, code apart, by the index of the first node that needs them: arrays that are alike
+            stand once.
         scratch_bytes: of RAM, arguments, states and stack apart.
         state_bytes: of RAM, for what lives from one run to the next.
         forms: of the requantization, by node index.
-        largest_table: bytes of the largest array of constants, by the index of the node that needs it.
+        largest_table: bytes of the largest array of constants, by the index of the first node that needs it.
     """
 
     files: Mapping[str, str]
@@ -186,7 +187,7 @@ def _source(
 
 {kernels}
 
-// Constants, named after the parameter and the number of the layer.
+// Constants, named after the parameter and the number of the first layer that has them.
 
 {constants}
 

@@ -11,6 +11,7 @@ from export.c.kernels import kernel_parameters
 from export.c.network import CNetwork, Place, Step
 from export.c.requantization import Channels, requantization
 from export.c.scratch_arrays import scratch_at
+from export.c.tables import Table, table_of
 from export.graph.ir import Graph
 from qtorch.row.kernel_call import Accumulators, ConstantTable, Rescaling, TensorArgument
 
@@ -31,6 +32,7 @@ class Text:
     sizes: dict[int, int] = field(default_factory=dict)
     forms: dict[int, str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
+    tables: dict[Table, str] = field(default_factory=dict)
     marked: bool = False
 
     def mark(self, index: int | None) -> str:
@@ -164,12 +166,19 @@ def _table_type(data: np.ndarray) -> str:
 
 
 def _constant(text: Text, step: Step, parameter: str, data: np.ndarray, words: bool = False) -> str:
-    """A call's table in flash; returns its name."""
+    """A call's table in flash; returns the name of the array that it is."""
     return table(text, step.index, f"{parameter}_{step.index}" + (f"_{step.part}" if step.part else ""), data, words)
 
 
 def table(text: Text, index: int, name: str, data: np.ndarray, words: bool = False) -> str:
-    """Constants in flash; of bytes that are read as words, where words begin."""
+    """Constants in flash; of bytes that are read as words, where words begin.
+
+    Returns:
+        The array's name: another one where such an array stands already, which the first node that needs it pays.
+    """
+    known = text.tables.setdefault(table_of(data, words), name)
+    if known != name:
+        return known
     rows, where = _rows(data), "Q_FLASH Q_WORDS" if words else "Q_FLASH"
     text.constants.append(f"static const {data.dtype.name}_t {name}[{data.size}] {where} = {{\n{rows}\n}};")
     text.sizes[index] = text.sizes.get(index, 0) + data.nbytes
