@@ -2,6 +2,7 @@
 #ifndef QTORCH_SOFTMAX_S16_H_
 #define QTORCH_SOFTMAX_S16_H_
 
+#include "bit_length.h"
 #include "requantize.h"
 
 // A function of int16 codes by its values at 513 of them, in flash, and straight lines between, ties upwards.
@@ -22,21 +23,21 @@ Q_KERNEL void softmax_s16(const int16_t *in, const int16_t *exponential, const i
     for (int i = 1; i < size; ++i) most = in[i] > most ? in[i] : most;
     for (int i = 0; i < size; ++i) {
       const int32_t difference = q_requantize(in[i] - most, mantissa, shift);
-      out[i] = (int16_t)q_interpolated(q_clamp(difference + 32767, INT16_MIN, INT16_MAX), exponential);
+      // Not above 0.
+      const int32_t code = difference < -65535 ? INT16_MIN : difference + 32767;
+      out[i] = (int16_t)q_interpolated(code, exponential);
       total += out[i];
     }
     // The sum as 2^(30 - headroom) * (1 + fraction), the fraction in 16 bits and then as an int16 code.
-    int headroom = 0;
-    uint32_t shifted = (uint32_t)total;
-    while (shifted < (uint32_t)1 << 30) {
-      shifted <<= 1;
-      ++headroom;
-    }
+    const int headroom = 31 - q_bit_length((uint32_t)total);
+    const uint32_t shifted = (uint32_t)total << headroom;
     const int32_t fraction = (int32_t)((shifted + ((uint32_t)1 << 13)) >> 14) - ((int32_t)3 << 15);
     const int32_t scale = q_interpolated(q_clamp(fraction, INT16_MIN, INT16_MAX), reciprocal);
     const int right = 30 - headroom;
     for (int i = 0; i < size; ++i) {
-      out[i] = (int16_t)q_clamp((out[i] * scale + ((int32_t)1 << (right - 1))) >> right, 0, INT16_MAX);
+      // Not below 0.
+      const int32_t share = (out[i] * scale + ((int32_t)1 << (right - 1))) >> right;
+      out[i] = (int16_t)(share > INT16_MAX ? INT16_MAX : share);
     }
   }
 }
