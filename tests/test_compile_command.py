@@ -238,7 +238,7 @@ def test_c_that_computes_otherwise_is_refused() -> None:
     engine = compiled_c("m", files, read.core)
     assert engine is not None
     with pytest.raises(ParityError, match="the compiled C"):
-        judged_c(engine, inputs, "m.tflite")
+        judged_c(engine, read, inputs)
 
 
 def test_nothing_is_written_where_tflm_computes_otherwise(
