@@ -36,7 +36,9 @@ Q_KERNEL int16_t *q_lstm_cell(const int16_t *carried, int16_t *next, int8_t *scr
     return (int16_t *)scratch;
   }
   // A compiler that knows either to be 0 warns of a copy to or from there.
-  if (carried && carried != next) memcpy(next + first, carried + first, (size_t)size * 2);
+  if (carried && carried != next) {
+    for (int i = 0; i < size; ++i) next[first + i] = carried[first + i];
+  }
   return next + first;
 }
 
