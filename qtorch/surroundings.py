@@ -27,6 +27,7 @@ __all__ = [
     "evaluating",
     "in_float32",
     "moved",
+    "not_finite",
     "require_float32",
     "require_no_nan",
     "require_untransformed",
@@ -163,6 +164,16 @@ def require_values(x: Tensor, where: str) -> None:
             got=f"a tensor of shape {tuple(x.shape)} without any, on device {x.device}",
             remedy="move network and data to a device that computes, for example .to('cpu')",
         )
+
+
+def not_finite(x: Tensor) -> str:
+    """How many of ``x`` ``[N, ...]`` are NaN or infinite, and in which sample first, in words; empty where none is."""
+    bad = ~torch.isfinite(x)
+    if not bad.any():
+        return ""
+    said = f"{int(bad.sum())} of {bad.numel()} NaN or infinite"
+    rows = bad.reshape(len(bad), -1).any(1).nonzero().flatten().tolist() if bad.dim() else []
+    return said + (f", the first in sample {rows[0]}, counted from 0" if rows else "")
 
 
 def require_untransformed() -> None:

@@ -96,7 +96,10 @@ def profile_command(arguments: Sequence[str]) -> None:
         BadConfiguration: an unknown machine or board, or half a supply.
         ParityError: a machine computed something else than the reference.
     """
-    words = [f"--board{word[8:]}" if word.partition("=")[0] == "--target" else word for word in arguments]
+    words = [
+        f"--board{word.removeprefix('--target')}" if word.partition("=")[0] == "--target" else word
+        for word in arguments
+    ]
     options = read_options(ProfileOptions, words, "profile")
     machines = dict.fromkeys(options.machine or _counting())
     boards = [board(name, "--board", _with_clock()) for name in dict.fromkeys(options.board or _with_clock())]

@@ -20,7 +20,7 @@ from export.interface.tensor_layout import TensorLayout
 from export.interface.tensor_meaning import conversion, distinct, element_names, meaning, whole_function, with_meaning
 from qtorch.features import Feature, Interface
 from qtorch.numbers.grid import CODE_RANGE
-from qtorch.numbers.qparams import WHOLE, QParams
+from qtorch.numbers.qparams import QParams
 
 __all__ = ["quantization"]
 
@@ -77,8 +77,7 @@ def quantization(
             if tensor.shared or tensor.several:
                 parts.append(f"#define {tensor.macro}_SIZE {tensor.elements}\n")
     parts += [
-        _code_of(name, dtype)
-        for dtype in dict.fromkeys(record.dtype for record in inputs if record not in WHOLE.values())
+        _code_of(name, dtype) for dtype in dict.fromkeys(record.dtype for record in inputs if not record.is_whole)
     ]
     for tensor in tensors:
         function = _quantize if tensor.side == "input" else _dequantize
@@ -144,7 +143,7 @@ def _tensors(
         count = len(records[position])
         for index, record in enumerate(records[position]):
             features = known[index].quantities if known else (interface.inputs, interface.outputs)[position]
-            features = () if record in WHOLE.values() else features
+            features = () if record.is_whole else features
             if index and not known:
                 break
             several = bool(known) and count > 1
@@ -199,7 +198,7 @@ def _figures(name: str, side: str, tensors: Sequence[_Tensor], records: tuple[QP
         raise ValueError(f"quantization.{side}s: expected one QParams per {side} tensor, got none")
     lines = []
     for index, record in enumerate(records):
-        if record in WHOLE.values():
+        if record.is_whole:
             tensor = tensor_macro(name, side, index, len(records))
             lines.append(f"// {tensor} has indices, {record.dtype}_t, as they are.")
             continue

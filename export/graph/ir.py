@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from export.graph.view import View
-from qtorch.numbers.qparams import INDICES, WHOLE, QParams
+from qtorch.numbers.qparams import INDICES, QParams
 from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 from qtorch.row.shape_rule import BadShape
@@ -51,7 +51,7 @@ class Value:
     @property
     def of_indices(self) -> bool:
         """Whether it is computed, or comes in, as indices or other whole numbers, which its codes are themselves."""
-        return self.data is None and self.qparams is not None and self.qparams == WHOLE.get(self.qparams.dtype)
+        return self.data is None and self.qparams is not None and self.qparams.is_whole
 
     @property
     def array_dtype(self) -> str:

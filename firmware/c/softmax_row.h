@@ -2,6 +2,7 @@
 #ifndef QTORCH_SOFTMAX_ROW_H_
 #define QTORCH_SOFTMAX_ROW_H_
 
+#include "bit_length.h"
 #include "element.h"
 #include "gemmlowp.h"
 #include "requantize.h"
@@ -24,19 +25,6 @@ Q_KERNEL int q_largest_s8(const int8_t *in, int size) {
   int most = in[0];
   for (int i = 1; i < size; ++i) most = in[i] > most ? in[i] : most;
   return most;
-#endif
-}
-
-// How far to the left a number from 1 on can go without losing its first bit.
-Q_KERNEL int q_leading_zeros(uint32_t x) {
-#if defined(__thumb2__)
-  int found;
-  __asm__("clz %0, %1" : "=r"(found) : "r"(x));
-  return found;
-#else
-  int found = 0;
-  for (; (x & 0x80000000u) == 0; x <<= 1) ++found;
-  return found;
 #endif
 }
 
@@ -74,7 +62,7 @@ Q_KERNEL void q_softmax_row(const int8_t *in, const int32_t *exponentials, void 
   const int most = q_largest_s8(in, size);
   const uint32_t total = (uint32_t)q_sum_of_exponentials(in, exponentials, size, terms, most);
   // The sum as 2^bits * (1 + fraction), the fraction in Q0.31.
-  const int headroom = q_leading_zeros(total);
+  const int headroom = 32 - q_bit_length(total);
   const int32_t scale = q_one_over_one_plus((int32_t)((total << headroom) - 0x80000000u));
   // Each share is rounded twice, to Q0.31 and to a code: one sum before a shift, which is 46 bits at least.
   const int shift = 12 - headroom + 31 - 8 * width;

@@ -20,6 +20,7 @@ from qtorch.row.shape_rule import require
 __all__ = [
     "NO_ONNX",
     "UINT32",
+    "bit_lengths",
     "bits_32",
     "in_range",
     "numbers_of",
@@ -43,6 +44,12 @@ def numbers_of(dtype: str) -> QParams:
 def bits_32(number: int) -> int:
     """An option as the kernel reads it into 32 bits without sign."""
     return number & UINT32
+
+
+def bit_lengths(numbers: np.ndarray) -> np.ndarray:
+    """int64: how many bits each of some whole numbers takes, of at most 53."""
+    lengths: np.ndarray = np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
+    return lengths
 
 
 def on_whole_numbers(reference: Reference) -> Any:

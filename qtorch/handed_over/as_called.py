@@ -5,6 +5,8 @@ Tensors in a row are a call of a prepared network, whatever form its example had
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.utils._pytree import tree_structure
 
@@ -18,11 +20,16 @@ __all__ = ["as_called", "is_call"]
 
 def is_call(net: QuantizedNetwork, samples: Samples) -> bool:
     """Whether samples, in tensors and arrays, are all that a prepared network is called with, and no more."""
+    return bool(_tensors_of(net, samples))
+
+
+def _tensors_of(net: QuantizedNetwork, samples: Samples) -> tuple[Any, ...]:
+    """The tensors of a call; none of what is no call."""
+    call = arguments_of(net.form.signature, samples)
     try:
-        call = arguments_of(net.form.signature, samples)
-        return bool(net.form.tensors(call.args, call.kwargs))
+        return net.form.tensors(call.args, call.kwargs)
     except BadInput:
-        return False
+        return ()
 
 
 def as_called(net: nn.Module, samples: Samples) -> Samples:
@@ -30,11 +37,12 @@ def as_called(net: nn.Module, samples: Samples) -> Samples:
 
     Those of a float network, and what is no call, as they came.
     """
-    if not isinstance(net, QuantizedNetwork) or not is_call(net, samples):
+    tensors = _tensors_of(net, samples) if isinstance(net, QuantizedNetwork) else ()
+    if not tensors or not isinstance(net, QuantizedNetwork):
         return samples
     signature = net.form.signature
     call = arguments_of(signature, samples)
-    usual = net.form.arguments(net.form.tensors(call.args, call.kwargs))
+    usual = net.form.arguments(tensors)
     if tree_structure((call.args, call.kwargs)) == tree_structure((usual.args, usual.kwargs)):
         return samples
     if not usual.kwargs:

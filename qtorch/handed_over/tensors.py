@@ -20,7 +20,7 @@ from qtorch.errors import BadData, NotFinite
 from qtorch.handed_over.as_called import as_called
 from qtorch.handed_over.indices import as_taken
 from qtorch.handed_over.words import shown
-from qtorch.surroundings import require_values
+from qtorch.surroundings import not_finite, require_values
 
 __all__ = ["PASS_NUMBERS", "samples_of", "targets_of"]
 
@@ -52,12 +52,10 @@ def samples_of(where: str, samples: Any, net: nn.Module) -> Samples:
             got=shown(samples), remedy=PASS_NUMBERS,
         )  # fmt: skip
     for each in tensors:
-        bad = int((~each.isfinite()).sum())
+        bad = not_finite(each)
         if bad:
-            rows = (~each.isfinite()).reshape(len(each), -1).any(1).nonzero().flatten().tolist()
             raise NotFinite(
-                where=where, expected="finite numbers",
-                got=f"{bad} of {each.numel()} NaN or infinite, the first in sample {rows[0]}, counted from 0",
+                where=where, expected="finite numbers", got=bad,
                 remedy="correct or leave out the samples that have them",
             )  # fmt: skip
     return as_taken(net, found)

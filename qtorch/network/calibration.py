@@ -22,7 +22,7 @@ from qtorch.network.quantized_op import QuantizedOp
 from qtorch.network.quantizer import Quantizer
 from qtorch.progress import steps
 from qtorch.ranges.observer import is_distributed
-from qtorch.surroundings import evaluating
+from qtorch.surroundings import evaluating, not_finite
 
 __all__ = [
     "Saturation",
@@ -263,11 +263,9 @@ def _located(net: nn.Module, batch: Batch, number: int) -> NotFinite | None:
     names = {quantizer: name for name, quantizer in quantizer_of.items()}
 
     def look(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        bad = ~torch.isfinite(arguments[0])
-        if bad.any() and not found:
-            said = f"{names[module]!r}: {int(bad.sum())} of {bad.numel()} NaN or infinite"  # type: ignore[index]
-            rows = bad.reshape(len(bad), -1).any(1).nonzero().flatten().tolist() if bad.dim() else []
-            found.append(said + (f", the first in sample {rows[0]}, counted from 0" if rows else ""))
+        bad = "" if found else not_finite(arguments[0])
+        if bad:
+            found.append(f"{names[module]!r}: {bad}")  # type: ignore[index]
 
     hooks = [each.register_forward_pre_hook(look) for each in quantizer_of.values()]
     try:

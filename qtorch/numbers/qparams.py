@@ -71,6 +71,11 @@ class QParams:
         return cls(scales, zero_points, grid.dtype, axis)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether a code is the number itself, and files have no scale for it; see :data:`WHOLE`."""
+        return self == WHOLE.get(self.dtype)
+
+    @property
     def grid(self) -> Grid:
         """Tensor view: scale float32 ``[]`` per tensor or ``[C]`` with an axis; zero point int32 ``[]``."""
         scale = torch.tensor(self.scale, dtype=torch.float32)

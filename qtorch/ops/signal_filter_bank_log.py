@@ -17,6 +17,7 @@ from torch import Tensor
 from qtorch.families.signals import (
     NO_ONNX,
     UINT32,
+    bit_lengths,
     bits_32,
     in_range,
     on_whole_numbers,
@@ -45,7 +46,7 @@ def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Gri
     """``[N, channels]``; of 0 and 1 the logarithm is 0."""
     x = (codes["input"].numpy() << attrs["input_correction_bits"]) & UINT32
     positive = np.maximum(x, 1)
-    power = np.frexp(positive.astype(np.float64))[1].astype(np.int64) - 1
+    power = bit_lengths(positive) - 1
     rest = positive - (1 << power)
     fraction = np.where(power < 16, rest << np.maximum(16 - power, 0), rest >> np.maximum(power - 16, 0))
     segment, above = fraction // (2**16 // _SEGMENTS), _ABOVE.astype(np.int64)

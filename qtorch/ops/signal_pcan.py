@@ -15,6 +15,7 @@ from qtorch.families.fixed_point_fft import wrapped_16
 from qtorch.families.signals import (
     NO_ONNX,
     UINT32,
+    bit_lengths,
     in_range,
     on_whole_numbers,
     require_vectors,
@@ -36,7 +37,7 @@ _BITS, _OUTPUT_BITS = 12, 6
 
 def _gain(noise: np.ndarray, table: np.ndarray) -> np.ndarray:
     """int16 for each number of 32 bits."""
-    bits = np.frexp(noise.astype(np.float64))[1].astype(np.int64)
+    bits = bit_lengths(noise)
     start = np.maximum(4 * bits - 6, 0)
     fraction = np.where(bits < 11, noise << np.maximum(11 - bits, 0), noise >> np.maximum(bits - 11, 0)) & 0x3FF
     slope = ((table[start + 2] * fraction) >> 5) + (table[start + 1] << 5)

@@ -13,19 +13,19 @@ from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.draft import Draft
 from export.tflite.file_data import FileContents, FileOperator, FileTensor
 from export.tflite.vector_cells import vector_cells
+from qtorch.ops import ROWS
 from qtorch.ops.signal_filter_bank import TABLES, bands
+from qtorch.row.row import TFLite
 
 __all__ = ["SIGNALS", "front_end", "with_whole_numbers"]
 
 _SIGNAL = "CUSTOM:Signal"
-#: What is read here, by operator.
+#: What is read here, by operator: of all that rows stand for.
 SIGNALS = tuple(
-    f"{_SIGNAL}{name}"
-    for name in (
-        "Window", "FftAutoScale", "Rfft", "Energy", "FilterBank", "FilterBankSquareRoot",
-        "FilterBankSpectralSubtraction", "PCAN", "FilterBankLog",
-    )
-)  # fmt: skip
+    row.tflite.operator
+    for row in ROWS.values()
+    if isinstance(row.tflite, TFLite) and row.tflite.operator.startswith(_SIGNAL)
+)
 #: Operands and results that are numbers without an axis, by operator and place.
 _NUMBERS = {f"{_SIGNAL}FftAutoScale": ("outputs", 1), f"{_SIGNAL}FilterBankSquareRoot": ("inputs", 1)}
 _MOVED = frozenset(
