@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from export.tflite.equivalents.float_functions import parts_of_tables
-from export.tflite.equivalents.front_end import SIGNALS
+from export.tflite.equivalents.front_end import signals
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.form import CONVERT_INT8, FileForm, Form
 from export.tflite.zero_points import shifted_int16, shifted_weights
@@ -220,7 +220,7 @@ def _front_end(contents: FileContents) -> FileForm | None:
     names = [
         operator.name.removeprefix("CUSTOM:")
         for _, operator in _everywhere(contents)
-        if operator.name.startswith(f"CUSTOM:{_SIGNAL}") and operator.name not in SIGNALS
+        if operator.name.startswith(f"CUSTOM:{_SIGNAL}") and operator.name not in signals()
     ]
     if not names:
         return None

@@ -11,7 +11,7 @@ from export.tflite.equivalents.comparisons import both, chosen, compared, either
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.float_functions import moved_as_codes, product, quantized
-from export.tflite.equivalents.front_end import SIGNALS, front_end, with_whole_numbers
+from export.tflite.equivalents.front_end import front_end, signals, with_whole_numbers
 from export.tflite.equivalents.known_values import settled
 from export.tflite.equivalents.movements import broadcast_to, depth_to_space, gathered, mirrored, space_to_depth
 from export.tflite.equivalents.options import with_options
@@ -78,7 +78,6 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "TRANSPOSE_CONV": transposed_convolution,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": batch_first,
     "UNPACK": unpacked,
-    **dict.fromkeys(SIGNALS, front_end),
 }
 
 #: Operators that run another subgraph of the file.
@@ -121,7 +120,7 @@ def _put(draft: Draft, operator: FileOperator) -> None:
 
 
 def _put_alone(draft: Draft, operator: FileOperator) -> None:
-    equivalent = EQUIVALENTS.get(operator.name)
+    equivalent = front_end if operator.name in signals() else EQUIVALENTS.get(operator.name)
     operator = with_options(with_bias_of_sums(draft, operator))
     if equivalent is None:
         draft.operators.append(with_equal_ranks(draft, operator))

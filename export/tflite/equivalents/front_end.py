@@ -6,26 +6,20 @@ codes are the numbers themselves. So is what CAST makes of them, and what is onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.draft import Draft
 from export.tflite.file_data import FileContents, FileOperator, FileTensor
 from export.tflite.vector_cells import vector_cells
-from qtorch.ops import ROWS
+from qtorch.ops import of_rows
 from qtorch.ops.signal_filter_bank import TABLES, bands
-from qtorch.row.row import TFLite
+from qtorch.row.row import Row, TFLite
 
-__all__ = ["SIGNALS", "front_end", "with_whole_numbers"]
+__all__ = ["front_end", "signals", "with_whole_numbers"]
 
 _SIGNAL = "CUSTOM:Signal"
-#: What is read here, by operator: of all that rows stand for.
-SIGNALS = tuple(
-    row.tflite.operator
-    for row in ROWS.values()
-    if isinstance(row.tflite, TFLite) and row.tflite.operator.startswith(_SIGNAL)
-)
 #: Operands and results that are numbers without an axis, by operator and place.
 _NUMBERS = {f"{_SIGNAL}FftAutoScale": ("outputs", 1), f"{_SIGNAL}FilterBankSquareRoot": ("inputs", 1)}
 _MOVED = frozenset(
@@ -38,6 +32,13 @@ _OF_CODES = ("int8", "int16")
 _CAST = (*_OF_CODES, "int32", "uint32")
 
 
+@of_rows
+def signals(rows: Mapping[str, Row]) -> frozenset[str]:
+    """The operators that are read here: of all that rows stand for."""
+    operators = {row.tflite.operator for row in rows.values() if isinstance(row.tflite, TFLite)}
+    return frozenset(operator for operator in operators if operator.startswith(_SIGNAL))
+
+
 def with_whole_numbers(contents: FileContents) -> FileContents:
     """The file with a scale of 1 on each tensor of int8 or int16 that has none and is such a number."""
     entry, *others = contents.subgraphs
@@ -45,7 +46,7 @@ def with_whole_numbers(contents: FileContents) -> FileContents:
     moving = [operator for operator in entry.operators if operator.name in _MOVED]
     found = set[int]()
     for operator in entry.operators:
-        if operator.name in SIGNALS or _is_cast(operator, tensors):
+        if operator.name in signals() or _is_cast(operator, tensors):
             found |= _numbers(operator, tensors)
     while True:
         further = {index for each in moving if found & _numbers(each, tensors) for index in _numbers(each, tensors)}
