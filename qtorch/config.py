@@ -96,8 +96,9 @@ class LayerConfig:
             )
 
     def with_activations(self, dtype: str) -> LayerConfig:
-        """The same with another type of activations."""
-        return replace(self, activations=dtype)  # type: ignore[arg-type]
+        """The same with another type of activations; beside int16 there are no weights of 4 bits."""
+        bits = 8 if dtype == "int16" else self.weight_bits
+        return replace(self, activations=dtype, weight_bits=bits)  # type: ignore[arg-type]
 
     @property
     def observers(self) -> tuple[str, str]:

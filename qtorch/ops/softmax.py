@@ -31,7 +31,7 @@ from qtorch.row.constraints import Fixed, Free
 from qtorch.row.image_rows import same_row
 from qtorch.row.kernel_call import Argument, ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.onnx_form import Onnx, OnnxNode
-from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, TFLite, last_axis_stays
+from qtorch.row.row import Attrs, Call, Match, OptionField, Row, Sample, Shape, TFLite, last_axis_stays
 
 _SAME = frozenset({"input"})
 
@@ -42,8 +42,11 @@ _OUTPUT = Fixed(
 )
 
 
-#: The kernel aborts on a sum of exponentials from 512 up, which as many equal codes have.
+#: The 8-bit kernel aborts on a sum of exponentials from 512 up, which as many equal codes have.
 _MOST = 511
+
+#: Of int16 codes, each at most 32767, whose sum is an int32.
+_MOST_16 = 65535
 
 #: Of int8 codes to int16: from 4096 up the sum leaves its 12 bits.
 _MOST_WIDE = 4095
@@ -63,13 +66,18 @@ _LARGEST_SCALE = {"int16": 5.0}
 
 def attributes(call: Call) -> dict[str, Any]:
     """Along the last axis."""
-    return {**along_last_axis(call, _MOST, "softmax"), "beta": 1.0}
+    return {**along_last_axis(call, _MOST_16, "softmax"), "beta": 1.0}
 
 
 def scaled_attributes(call: Call) -> dict[str, Any]:
     """Along the last axis, of an input times ``beta``, which is a float32."""
     last = replace(call, arguments={**call.arguments, "dim": -1})
-    return {**along_last_axis(last, _MOST, "softmax"), "beta": float(np.float32(call.get("beta")))}
+    return {**along_last_axis(last, _MOST_16, "softmax"), "beta": float(np.float32(call.get("beta")))}
+
+
+def narrowest(shape: Shape) -> str:
+    """16 bits beyond what the 8-bit kernel sums up."""
+    return "int8" if shape[-1] <= _MOST else "int16"
 
 
 def forward(attrs: Attrs, x: Mapping[str, Tensor]) -> Tensor:
@@ -212,6 +220,11 @@ def samples() -> Iterable[Sample]:
         arrays = {"input": rng.integers(-(2**15), 2**15, (9, 7), dtype=np.int16)}
         yield Sample(f"int16 {scale} times {beta}", {"beta": float(np.float32(beta))}, arrays, qparams)
     yield from _samples_from_int8_to_int16(rng)
+    # As large a sum as there may be, and one of which the tables leave little.
+    many = np.zeros((2, _MOST_16), np.int16)
+    many[1] = rng.integers(-(2**15), 2**15, _MOST_16)
+    qparams = {"input": QParams((float(np.float32(3e-4)),), (0,), "int16"), "output": _OUTPUT.qparams("int16")}
+    yield Sample("int16 as many classes as there may be", {"beta": 1.0}, {"input": many}, qparams)
     # Every difference, beside a largest one that makes up most of the sum.
     every = np.arange(-(2**15), 2**15 - 1).astype(np.int16).reshape(-1, 255)
     every = np.concatenate([np.full((len(every), 1), 2**15 - 1, np.int16), every], 1)
@@ -260,6 +273,7 @@ ROW = Row(
     samples=samples,
     c=kernel,
     litert_lsb={"int16": 1},
+    narrowest=narrowest,
     transposed=last_axis_stays,
     remedies={
         "softmin": softmin,

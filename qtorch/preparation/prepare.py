@@ -35,6 +35,7 @@ from qtorch.preparation.start_states import write_out_zeros
 from qtorch.preparation.sum_room import require_possible_sums
 from qtorch.preparation.summed_squares import widen_summed_squares
 from qtorch.preparation.unheard_settings import unheard
+from qtorch.preparation.wider_activations import widen_what_is_too_long
 
 __all__ = ["prepare", "unwrapped"]
 
@@ -112,6 +113,7 @@ def _put_ops(traced: fx.GraphModule, config: QuantizationConfig) -> dict[str, fr
     plans = Planning(traced, settings, names).run()
     require_inputs_read(traced)
     widen_summed_squares(plans)
+    widen_what_is_too_long(plans.values())
     sharing = GridAssignment(traced, plans, settings, names).run()
     settings.require_known()
     heard = settings.heard(plans, sharing)

@@ -259,6 +259,7 @@ class Row:
         sums: where the kernel adds as many codes as the input's shape says: the least and the greatest integer that it
             comes by, from the attributes, that shape in PyTorch's order, and the lowest and highest code less the zero
             point.
+        narrowest: the narrowest type of activations whose kernel computes every code of an input, from its shape.
         macs: products that it sums up, those with padding included, from shapes by role as a .tflite file has them
             (KeyError or ValueError of shapes that it can't have); ``None`` if it sums up none.
         homogeneous: from the attributes, an axis of the input, its shape and the result's, both in PyTorch's order: the
@@ -309,6 +310,7 @@ class Row:
     needs_bias: bool = False
     litert_lsb: Mapping[str, int] = field(default_factory=dict)
     sums: Callable[[Attrs, tuple[int, ...], int, int], tuple[int, int]] | None = None
+    narrowest: Callable[[Shape], str] = lambda shape: "int8"
     macs: Callable[[Mapping[str, Shape]], int] | None = None
     homogeneous: Callable[[Attrs, int, Shape, Shape], int | None] = homogeneous_nowhere
     takes_front: bool = False
