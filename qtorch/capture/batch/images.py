@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from qtorch.capture.batch.calls import Held, MovedCall, Result, rule
+from qtorch.capture.batch.computed_kernels import by_computed_kernels
 from qtorch.capture.batch.layout import batch_of
 
 __all__ = ["by_parts", "channel_by_channel", "one_by_one"]
@@ -56,11 +57,16 @@ def channel_by_channel(call: MovedCall, called: Callable[[fx.Node, tuple[int, ..
 
 
 @rule(
-    "batch_norm", "channel_shuffle", "col2im", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d",
+    "batch_norm", "channel_shuffle", "col2im", "conv_transpose1d", "conv_transpose2d",
     "group_norm", "im2col", "instance_norm", "pixel_shuffle", "pixel_unshuffle", "prelu",
 )  # fmt: skip
 def _by_parts(call: MovedCall) -> Result:
     return one_by_one(call, lambda part: call.replaced({call.node.all_input_nodes[0]: part}))
+
+
+@rule("conv1d", "conv2d")
+def _convolution(call: MovedCall) -> Result:
+    return by_computed_kernels(call) if call.held(call.arguments["weight"]) else _by_parts(call)
 
 
 def one_by_one(call: MovedCall, called: Callable[[fx.Node], fx.Node]) -> Result:
