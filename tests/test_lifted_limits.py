@@ -25,6 +25,16 @@ Form = tuple[Callable[[Any, Tensor], Any], Callable[[], nn.Module] | None, tuple
 IMAGE, SEQUENCE, VECTOR = (4, 8, 8), (4, 8), (8,)
 
 
+class Limit(nn.Module):
+    """One number in a buffer, which may be loaded with another."""
+
+    limit: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("limit", torch.tensor(0.1))
+
+
 class Behind(nn.Module):
     """A layer with weights, and a form."""
 
@@ -66,6 +76,7 @@ def assigned(*index: Any, value: Callable[[Tensor], Any]) -> Form:
 
 
 _TURN = torch.tensor([[[0.8, 0.2, 0.0], [-0.2, 0.9, 0.1]]])
+_NEARLY_ONE = torch.linspace(1, 1.05, 64).reshape(8, 8)
 _EACH_ROW = torch.linspace(-1, 1, 4 * 3 * 8).reshape(4, 3, 8)
 _OF_ROWS = torch.linspace(-1, 1, 192).cos().reshape(8, 8, 3)
 _PLACES = torch.tensor([[[0, 3, 1, 1], [2, 2, 0, 3], [1, 0, 3, 2], [3, -1, 2, 0]]])
@@ -171,6 +182,29 @@ FORMS: dict[str, Form] = {
     "a matrix for each row": call(lambda x: torch.einsum("bchw,hwk->bhck", x, _OF_ROWS)),
     "product": call(lambda x: x[:, :, :3, 0].prod(2) + x.clamp(0.5, 1).prod(1)[:, :4, 0]),
     "length and larger one": call(lambda x: torch.hypot(x, x.relu()) + torch.logaddexp(x, -x) + 2**x),
+    "quantiles": call(lambda x: torch.quantile(x, 0.3, 2) + x.quantile(torch.tensor(0.8), 2, interpolation="nearest")),
+    "limits in tensors": call(
+        lambda x: torch.maximum(x, torch.tensor(-0.2)).minimum(torch.tensor(0.5)) + torch.max(torch.zeros_like(x), x)
+    ),
+    "a held limit": ((lambda s, x: torch.max(x, s.layer.limit)), Limit, IMAGE),
+    "unpooled": call(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)),
+    # Which of two that nearly tie is larger may be another one on the device: they weigh nearly the same.
+    "unpooled, ties and oblong windows": call(
+        lambda x: F.avg_pool2d(
+            F.max_unpool2d(*F.max_pool2d(x.relu(), (2, 4), return_indices=True), (2, 4)) * _NEARLY_ONE, (2, 4)
+        )
+    ),
+    "unpooled layers": (
+        (lambda s, x: F.max_unpool2d(*s.layer(x), 2)),
+        lambda: nn.MaxPool2d(2, return_indices=True),
+        IMAGE,
+    ),
+    "normal distribution": call(lambda x: torch.special.ndtr(x) + torch.distributions.Normal(x, x.exp()).mean),
+    "a step": call(lambda x: torch.heaviside(x, torch.tensor(0.5)) * x + torch.deg2rad(torch.rad2deg(x))),
+    "powers": call(
+        lambda x: torch.float_power(x, 2).float() + torch.ldexp(x, torch.tensor(1)) + torch.xlogy(2, x.exp())
+    ),
+    "where no number is": call(lambda x: torch.where(x.isnan() | x.isinf(), 0, x) + x.isfinite() * x),
     "without what is no number": call(lambda x: x.nansum(2) + x.nan_to_num().nanmean(2)),
     "for every sample": call(lambda x: x * torch.linspace(0, 1, 8).reshape(1, 1, 1, 8).repeat(x.shape[0], 1, 1, 1)),
     "F.unfold": call(lambda x: F.unfold(x, 3, padding=1, stride=2)),

@@ -160,6 +160,7 @@ def _exported(
         _silent(),
         _functions_with_gradients(exported),
         hints_taken(),
+        _distributions_unchecked(),
         # Which computes with sizes, the batch's among them, in what order a product is quickest.
         opt_einsum.flags(enabled=False),
         _watched(net, exported, kept, opaque, seen),
@@ -184,6 +185,17 @@ def _exported(
     if any(isinstance(each, Tensor) and each.dim() and str(each.shape[0]).isdigit() for each in values):
         exported.fixed_batch = count
     return exported
+
+
+@contextmanager
+def _distributions_unchecked() -> Iterator[None]:
+    """A block in which distributions do not look whether their parameters are in range, which asks for values."""
+    checked = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(checked)
 
 
 def _let_go(program: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from qtorch.capture.compositions.broadcasts import BROADCASTING
-from qtorch.capture.compositions.conditions import as_ones, is_condition
+from qtorch.capture.compositions.conditions import as_ones, is_condition, written_number
 from qtorch.capture.compositions.known_values import known_value, same_for_all
 from qtorch.capture.compositions.masks import added_mask
 from qtorch.capture.compositions.table import (
@@ -21,6 +21,7 @@ from qtorch.capture.compositions.table import (
     writer_of,
 )
 from qtorch.capture.nodes import is_zeros, operator_name
+from qtorch.families.functions_of_one_number import Steps, in_one_table
 
 aten = torch.ops.aten
 
@@ -69,6 +70,60 @@ def _power_by_a_tensor(input: Any, exponent: Any) -> Any:
     if _is_number(input) or _is_number(exponent) or (known is not None and bool((known == known.round()).any())):
         return None
     return aten.exp.default(aten.mul.Tensor(aten.log.default(input), exponent))
+
+
+@decomposes("float_power")
+def _float_power(input: Any, exponent: Any) -> Any:
+    """Of float32, as everything here."""
+    return aten.pow.Tensor_Scalar(input, exponent) if _is_number(exponent) else aten.pow.Tensor_Tensor(input, exponent)
+
+
+@decomposes("xlogy")
+def _xlogy(input: Any, other: Any) -> Any:
+    """0 where ``input`` is 0, which only a number is known to be."""
+    return _product(aten.log.default(other), input) if _is_number(input) and input else None
+
+
+@decomposes("ldexp")
+def _ldexp(input: Any, other: Any) -> Any:
+    return _product(input, aten.exp2.default(other))
+
+
+@decomposes("heaviside")
+def _heaviside(input: Any, values: Any) -> Any:
+    """1 above 0, and a number at 0."""
+    number = written_number(values)
+    if number is None:
+        return None
+    at_zero: Steps = (("where", (("eq", 0.0),), (("fill", number),), (("fill", 0.0),)),)
+    steps: Steps = (("where", (("gt", 0.0),), (("fill", 1.0),), at_zero),)
+    return writer_of(input).create_proxy("call_function", in_one_table, (input, steps), {})
+
+
+@decomposes("isnan", "isinf")
+def _is_no_number(input: Any) -> Any:
+    """False: no code stands for such a number."""
+    return aten.gt.Scalar(input, math.inf)
+
+
+@decomposes("isfinite")
+def _is_finite(input: Any) -> Any:
+    return aten.le.Scalar(input, math.inf)
+
+
+@decomposes("deg2rad")
+def _radians(input: Any) -> Any:
+    return aten.mul.Tensor(input, math.pi / 180)
+
+
+@decomposes("rad2deg")
+def _degrees(input: Any) -> Any:
+    return aten.mul.Tensor(input, 180 / math.pi)
+
+
+@decomposes("special_ndtr")
+def _normal_distribution(input: Any) -> Any:
+    return aten.mul.Tensor(aten.add.Tensor(aten.erf.default(aten.mul.Tensor(input, math.sqrt(0.5))), 1), 0.5)
 
 
 @decomposes("hypot")

@@ -17,6 +17,7 @@ from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
     choices,
     convolutions,
     embeddings,
+    extremes,
     images,
     lengths,
     norms,
@@ -28,6 +29,7 @@ from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
     reductions,
     resizings,
     sorted_values,
+    unpoolings,
     volumes,
     windows,
 )
@@ -48,13 +50,15 @@ __all__ = ["decompose_calls"]
 _OTHER_NAMES = {
     "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "clip": "clamp", "concat": "cat",
     "concatenate": "cat", "divide": "div", "moveaxis": "movedim", "multiply": "mul", "negative": "neg",
-    "special_exp2": "exp2", "special_expit": "sigmoid", "special_expm1": "expm1", "special_log1p": "log1p",
-    "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div",
+    "sgn": "sign", "special_digamma": "digamma", "special_exp2": "exp2", "special_expit": "sigmoid",
+    "special_expm1": "expm1", "special_gammaln": "lgamma", "special_i0": "i0", "special_log1p": "log1p",
+    "special_logit": "logit", "special_sinc": "sinc", "special_xlogy": "xlogy", "subtract": "sub",
+    "swapaxes": "transpose", "swapdims": "transpose", "true_divide": "div",
 }  # fmt: skip
 
 
-#: Of indices and counts; all others are of floats.
-_OF_INDICES = frozenset({"argmax", "argmin", "bucketize", "searchsorted"})
+#: Of indices, counts and conditions; all others are of floats.
+_OF_OTHERS = frozenset({"argmax", "argmin", "bucketize", "isfinite", "isinf", "isnan", "searchsorted"})
 
 
 def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozenset({"int8"})) -> None:
@@ -108,7 +112,7 @@ def _decomposed(node: fx.Node, constants: set[fx.Node], activations: frozenset[s
     if (
         name not in DECOMPOSITIONS
         or name in _registered()
-        or not (name in _OF_INDICES or _is_of_floats(node.meta.get("val")))
+        or not (name in _OF_OTHERS or _is_of_floats(node.meta.get("val")))
     ):
         return False
     writer = Writer(node, constants, activations)

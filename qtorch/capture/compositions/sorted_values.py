@@ -1,4 +1,4 @@
-"""Values in order along an axis: ``topk``, ``sort``, ``median`` and ``kthvalue``, as maxima and minima of halves.
+"""Values in order along an axis, as maxima and minima of halves: topk, sort, median, kthvalue and quantile.
 
 A bitonic network sorts rows of ``2 ** m`` in ``m (m + 1) / 2`` steps, each of which compares all pairs, and keeps
 the smaller number of each in one half and the larger in the other. No number is rounded. Where the values stood is not
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from qtorch.capture.compositions.known_values import known_value
 from qtorch.capture.compositions.table import axis_of, concatenated, decomposes, reshaped, shape_of, sliced
 
 aten = torch.ops.aten
@@ -84,3 +85,25 @@ def _kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
 def _median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The lower one of two."""
     return None if dim is None else _at(input, dim, (shape_of(input)[dim] - 1) // 2, keepdim)
+
+
+@decomposes("quantile", "nanquantile")
+def _quantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, interpolation: str = "linear") -> Any:
+    """Between two values, or one of these."""
+    shares = q if isinstance(q, int | float) else known_value(q)
+    ordered = None if dim is None or shares is None else _in_order(input, dim, False)
+    if ordered is None:
+        return None
+    axis = axis_of(input, dim)
+    found = [_quantile_of(ordered, axis, float(share), interpolation) for share in torch.as_tensor(shares).flatten()]
+    found = found if keepdim else [aten.squeeze.dim(each, axis) for each in found]
+    return aten.stack.default(found) if isinstance(shares, torch.Tensor) and shares.dim() else found[0]
+
+
+def _quantile_of(ordered: Any, axis: int, share: float, interpolation: str) -> Any:
+    place = share * (shape_of(ordered)[axis] - 1)
+    whole = {"lower": math.floor, "higher": math.ceil, "nearest": round, "linear": float, "midpoint": float}
+    place = whole[interpolation](place)
+    low, high = (sliced(ordered, axis, at, at + 1) for at in (math.floor(place), math.ceil(place)))
+    apart = 0.5 if interpolation == "midpoint" else place - math.floor(place)
+    return low if place == math.floor(place) else aten.lerp.Scalar(low, high, apart)
