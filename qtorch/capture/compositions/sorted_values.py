@@ -9,6 +9,7 @@ Source: Batcher 1968, "Sorting networks and their applications".
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -102,8 +103,8 @@ def _quantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, interp
 
 def _quantile_of(ordered: Any, axis: int, share: float, interpolation: str) -> Any:
     place = share * (shape_of(ordered)[axis] - 1)
-    whole = {"lower": math.floor, "higher": math.ceil, "nearest": round, "linear": float, "midpoint": float}
-    place = whole[interpolation](place)
+    whole: dict[str, Callable[[float], float]] = {"lower": math.floor, "higher": math.ceil, "nearest": round}
+    place = whole.get(interpolation, float)(place)
     low, high = (sliced(ordered, axis, at, at + 1) for at in (math.floor(place), math.ceil(place)))
     apart = 0.5 if interpolation == "midpoint" else place - math.floor(place)
     return low if place == math.floor(place) else aten.lerp.Scalar(low, high, apart)
