@@ -8,7 +8,7 @@ layers make of positions: the batch's size is all of the input that is in them.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_map
 
 from qtorch.capture.batch.layout import batch_of, has_batch, is_plain
 from qtorch.capture.emitting import OF_THE_VALUE, emit, emit_buffer, tensor_of
+from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.nodes import attribute_of, draws_numbers, operator_name
 
 __all__ = ["compute_one_of_alike_samples"]
@@ -41,7 +42,7 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     Args:
         traced: calls of ATen operators and layers; ``meta["val"]`` of each node is its value without data.
     """
-    alike = list(_alike(traced))
+    alike = _alike(traced)
     known = set(alike)
     sized = _come_of(alike, _is_size)
     ends = [node for node in alike if node in sized and any(each not in known for each in node.users)]
@@ -56,6 +57,7 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     needed = _needed(alike, ends)
     one, *more = (_values(needed, samples) for samples in (1, *_COUNTS))
     copies: dict[fx.Node, Any] = {}
+    replaced: list[tuple[fx.Node, fx.Node, bool]] = []
     for node in ends:
         close = _near if node in trained else torch.equal
         times = [(each[node], (len(each[node]) // len(one[node]), *[1] * (one[node].dim() - 1))) for each in more]
@@ -67,7 +69,10 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
             else:
                 of_one = emit_buffer(traced.graph, f"{node.name}_of_one_sample", one[node], like=node)
         values = one[node]
-        _repeat(traced, node, of_one, len(values) > 1 and close(values, values[:1].expand_as(values)))
+        replaced.append((node, of_one, len(values) > 1 and close(values, values[:1].expand_as(values))))
+    # Only now, because of what one of them reads, the others' calls are copied.
+    for node, of_one, rows_alike in replaced:
+        _repeat(traced, node, of_one, rows_alike)
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
     traced.recompile()
@@ -119,24 +124,36 @@ def _needed(nodes: list[fx.Node], ends: Iterable[fx.Node]) -> list[fx.Node]:
     return [node for node in nodes if node in found]
 
 
-def _alike(traced: fx.GraphModule) -> Iterator[fx.Node]:
-    """What is computed of the batch's size, of buffers and of parameters, in order."""
-    known: set[fx.Node] = set()
-    for node in traced.graph.nodes:
-        if node.op == "get_attr":
-            fits = isinstance(attribute_of(node), Tensor)
-        elif _is_size(node):
-            fits = True
-        elif not all(each in known for each in node.all_input_nodes):
-            fits = False
-        elif node.op == "call_module":
-            fits = _is_pure(traced.get_submodule(str(node.target)))
-        else:
-            writes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-            fits = node.op == "call_function" and not writes and not draws_numbers(node)
-        if fits:
-            known.add(node)
-            yield node
+def _alike(traced: fx.GraphModule) -> list[fx.Node]:
+    """What is computed of the batch's size, of buffers and of parameters, in order.
+
+    What drops out of such is taken out of the graph: it is the same for all samples, and stays so in training.
+    """
+    known: dict[fx.Node, None] = {}
+    for node in list(traced.graph.nodes):
+        if _is_size(node):
+            known[node] = None
+        elif all(each in known for each in node.all_input_nodes):
+            if _drops_out(traced, node):
+                node.replace_all_uses_with(node.all_input_nodes[0])
+                traced.graph.erase_node(node)
+            elif _fits(traced, node):
+                known[node] = None
+    return list(known)
+
+
+def _drops_out(traced: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), DROPOUTS)
+
+
+def _fits(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node gives the same whatever comes in, where those that it reads do."""
+    if node.op == "get_attr":
+        return isinstance(attribute_of(node), Tensor)
+    if node.op == "call_module":
+        return _is_pure(traced.get_submodule(str(node.target)))
+    writes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+    return node.op == "call_function" and not writes and not draws_numbers(node)
 
 
 def _is_pure(layer: nn.Module) -> bool:

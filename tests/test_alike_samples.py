@@ -1,0 +1,94 @@
+"""What is the same for every sample, as queries that a decoder learns: computed once, whatever drops out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import corner_codes, parity
+from export.tflite.writer import write_tflite
+from tests.module_oracle import difference, outputs
+
+
+class Decoded(nn.Module):
+    """A few answers that learned queries ask a sequence for, by torch's own layers."""
+
+    def __init__(self, layers: int = 2, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(1, 3, 8))
+        layer = nn.TransformerDecoderLayer(8, 2, 16, dropout, batch_first=True)
+        self.decoder, self.answer = nn.TransformerDecoder(layer, layers), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(self.decoder(self.queries.repeat(len(x), 1, 1), x)).squeeze(-1)
+
+
+class Learned(nn.Module):
+    """A function of learned tokens and of an input."""
+
+    def __init__(self, function: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.tokens, self.norm, self.dropout = nn.Parameter(torch.randn(1, 5, 8)), nn.LayerNorm(8), nn.Dropout(0.3)
+        self.linear, self.attention = nn.Linear(8, 8), nn.MultiheadAttention(8, 2, 0.1, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, self.tokens.expand(len(x), -1, -1), x)
+
+
+FORMS: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
+    "dropped": lambda s, tokens, x: s.dropout(tokens) + x,
+    "normalized behind a dropout": lambda s, tokens, x: s.norm(s.dropout(tokens)) * x,
+    "attending themselves": lambda s, tokens, x: s.attention(tokens, tokens, tokens)[0] + x,
+    "attending themselves, and then the input": lambda s, tokens, x: s.attention(
+        s.norm(tokens + s.dropout(s.attention(tokens, tokens, tokens)[0])), x, x
+    )[0],
+    "one of another": lambda s, tokens, x: (y := s.norm(tokens)) + s.linear(y) @ (x.mT @ x),
+}
+
+
+def exact(net: nn.Module, x: Tensor) -> None:
+    prepared = qtorch.prepare(net, x[:1])
+    for count in (1, 3):
+        assert not difference(net, outputs(net, [x[:count]]), outputs(prepared, [x[:count]]), [x[:count]])
+    qtorch.calibrate(prepared, [x])
+    qtorch.set_mode(prepared.eval(), qtorch.Mode.QUANTIZED)
+    graph = integer_graph(prepared)
+    parity(graph, write_tflite(graph), corner_codes(graph, 8), prepared, reported=())
+
+
+#: Of dropouts that are functions, in attention, all or none are kept.
+_SAID = pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else")
+
+
+@_SAID
+@pytest.mark.tflm
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_is_exact(name: str) -> None:
+    torch.manual_seed(0)
+    exact(Learned(FORMS[name]).eval(), torch.randn(16, 5, 8))
+
+
+@_SAID
+@pytest.mark.tflm
+def test_a_decoder_of_learned_queries_is_exact() -> None:
+    torch.manual_seed(0)
+    exact(Decoded().eval(), torch.randn(16, 6, 8))
+
+
+def test_queries_train_without_their_dropout() -> None:
+    """Said, and what drops out of what depends on the input goes on doing it."""
+    torch.manual_seed(0)
+    net, x = Decoded(1, 0.5).train(), torch.randn(4, 6, 8)
+    with pytest.warns(UserWarning, match="in training"):
+        prepared = qtorch.prepare(net, x[:1])
+    assert not torch.equal(prepared(x), prepared(x))
+    prepared(x).sum().backward()
+    assert net.queries.grad is not None
+    assert float(net.queries.grad.abs().sum()) > 0
