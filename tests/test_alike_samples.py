@@ -29,6 +29,34 @@ class Decoded(nn.Module):
         return self.answer(self.decoder(self.queries.repeat(len(x), 1, 1), x)).squeeze(-1)
 
 
+class Detected(nn.Module):
+    """The same with time in front of the batch, and places added to the sequence, as in detection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.places = nn.Parameter(torch.randn(3, 8)), nn.Parameter(torch.randn(6, 1, 8))
+        self.transformer, self.answer = nn.Transformer(8, 2, 1, 1, 16), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = self.queries.unsqueeze(1).repeat(1, len(x), 1)
+        return self.answer(self.transformer(self.places + x.transpose(0, 1), queries)).squeeze(-1).t()
+
+
+class Slots(nn.Module):
+    """Learned slots that share out a sequence among them, each updated by a cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots, self.cell = nn.Parameter(torch.randn(1, 3, 8)), nn.GRUCell(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        slots = self.slots.expand(len(x), -1, -1)
+        for _ in range(2):
+            shares = (slots @ x.mT).softmax(1)
+            slots = self.cell((shares @ x).reshape(-1, 8), slots.reshape(-1, 8)).view(-1, 3, 8)
+        return slots
+
+
 class Learned(nn.Module):
     """A function of learned tokens and of an input."""
 
@@ -76,10 +104,12 @@ def test_a_form_is_exact(name: str) -> None:
 
 
 @_SAID
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
 @pytest.mark.tflm
-def test_a_decoder_of_learned_queries_is_exact() -> None:
+@pytest.mark.parametrize("made", [Decoded, Detected, Slots])
+def test_a_network_of_learned_queries_is_exact(made: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    exact(Decoded().eval(), torch.randn(16, 6, 8))
+    exact(made().eval(), torch.randn(16, 6, 8))
 
 
 def test_queries_train_without_their_dropout() -> None:

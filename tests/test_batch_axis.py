@@ -38,6 +38,7 @@ class Form(nn.Module):
         self.batch_norm, self.act = nn.BatchNorm2d(4), nn.PReLU(4)
         self.signal, self.softmax = nn.Conv1d(4, 4, 3), nn.Softmax(-1)
         self.pool = nn.AdaptiveAvgPool2d(3)
+        self.gru, self.lstm = nn.GRUCell(size, size), nn.LSTMCell(size, size)
         self.order: Tensor
         self.register_buffer("order", torch.tensor([[0, 2], [1, 1]]))
 
@@ -137,6 +138,14 @@ def sequence_first(net: Form, x: Tensor) -> Tensor:
     return torch.stack([y, y * 2]).relu().sum(0).transpose(0, 1)
 
 
+def cells(net: Form, x: Tensor) -> Tensor:
+    """Steps of recurrent cells, one for each of a sample's rows."""
+    rows = x.flatten(0, 1)
+    state = net.gru(rows, rows.tanh())
+    hidden, cell = net.lstm(state, (rows, torch.zeros_like(rows)))
+    return (hidden + cell).view(x.shape)
+
+
 def both_ways(net: Form, x: Tensor) -> Tensor:
     """A recurrent layer's two directions as one batch, from a state that is the same for all."""
     y = net.linear(torch.cat([x, x.flip(1)], 0))
@@ -157,6 +166,7 @@ FORMS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Tensor]] = {
     "merged windows": (lambda net, x: x.flatten(0, 1).unfold(1, 3, 1).movedim(-1, 1).sum(1).view(-1, 4, 4, 8), IMAGE),
     "merged layer": (lambda net, x: net.linear(x.flatten(0, 1)).view(x.shape[0], 6, 8), SEQUENCE),
     "both ways from one state": (both_ways, SEQUENCE),
+    "cells of every row": (cells, SEQUENCE),
     "overlapping signals": (
         lambda net, x: F.fold(x.reshape(-1, 6, 4), (1, 9), (1, 3), stride=(1, 2)).view(-1, 2, 2, 9), SEQUENCE,
     ),

@@ -62,6 +62,24 @@ def _recurrent(call: MovedCall) -> Result:
     ]
 
 
+@rule("gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
+def _cell(call: MovedCall) -> Result:
+    """One step of all that a sample has, ``[B, R, C]``: the steps' calls are of the last axis."""
+    hx = call.arguments["hx"]
+    several = isinstance(hx, list | tuple)
+    x, *states = (call.held(each) for each in (call.arguments["input"], *(hx if several else [hx])))
+    if x is None or any(each is None or each.layout.batch != x.layout.batch for each in states):
+        return None
+    nodes = [each.node for each in states if each is not None]
+    values = [x.node.meta["val"].new_empty((*x.node.meta["val"].shape[:2], shape[1])) for shape in call.shapes]
+    changes = {"input": x.node, "hx": nodes if several else nodes[0]}
+    layouts = [x.layout.with_sizes(shape) for shape in call.shapes]
+    if not several:
+        return Held(call.again_as(changes, values[0]), layouts[0])
+    node = call.again_as(changes, values)
+    return [Held(call.emit(operator.getitem, node, at), layout) for at, layout in enumerate(layouts)]
+
+
 def _together(call: MovedCall, x: Held, batch_first: bool) -> Result:
     """What the layer makes of all sequences of each sample ``[B, R, T, C]``, from zeros."""
     order = [0, 1, 2, 3] if batch_first else [0, 2, 1, 3]

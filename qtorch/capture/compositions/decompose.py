@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from qtorch.capture.alike_samples import compute_one_of_alike_samples
 from qtorch.capture.compositions import (  # noqa: F401 - each fills the table
     arithmetic,
     attention,
@@ -86,6 +87,8 @@ def decompose_calls(traced: fx.GraphModule, activations: frozenset[str] = frozen
             # What was written may be decomposed in its turn.
             node = before
         node = node.next
+    # What decompositions made of what is the same for every sample is so too.
+    compute_one_of_alike_samples(traced)
     drop_broadcasts(traced)
     copy_broadcasts(traced, constants)
     take_factors_in(traced, constants)
