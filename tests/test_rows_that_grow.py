@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler, run_c
 from export.c.network import RowLoop, c_network
+from export.c.optimize import Limits
 from export.c.source import c_source
 from export.graph.interpret import interpret
 from qtorch.row.image_rows import RowWindow
@@ -53,7 +54,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.inner = (nn.Linear(12, 12) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2) / 3, -1)
+        scores = torch.softmax(self.query(x) @ self.key(x).transpose(-2, -1) / 3, -1)
         x = x + scores @ self.value(x)
         return x + self.inner(x).relu()
 
@@ -115,6 +116,27 @@ def test_it_takes_less_memory_and_computes_the_same(net: nn.Module, shape: tuple
     assert (got == interpret(graph, codes)[graph.outputs[0]]).all()
     assert disjoint(found) == []
     require_sound_plan("net", found, tuple(array[:3] for array in codes))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("steps", "rest"), [(32, 0), (33, 1), (46, 6)])
+def test_rows_of_products_are_made_some_at_a_time(steps: int, rest: int) -> None:
+    """As many as there is room for; the last of them may be fewer, and the integers stay."""
+    graph = graph_of(Attention(), steps, 12)
+    codes, most = a_dozen(graph), None
+    for block in (8, 4, 1):
+        found = c_network(graph, optimize="ram", limits=Limits(ram=most))
+        (loop,) = (item for item in found.run if isinstance(item, RowLoop))
+        made = {(node.block, node.rest) for node in loop.part.section.nodes}
+        assert made == {(block, steps % block)}
+        assert found.plan.peak < found.whole
+        assert most is None or found.plan.peak <= most
+        (got,) = run_c("net", c_source("net", found).files, graph, codes, (*OPTIONS, "-Wall", "-Wextra", "-Werror"))
+        assert (got == interpret(graph, codes)[graph.outputs[0]]).all()
+        assert disjoint(found) == []
+        require_sound_plan("net", found, tuple(array[:3] for array in codes))
+        most = found.plan.peak - 1
+    assert steps % 8 == rest
 
 
 @pytest.mark.parametrize("padding", [-3, 0, 1, 5])
