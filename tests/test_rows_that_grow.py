@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,12 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from export.boards import board
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler, run_c
+from export.c.division import Room
+from export.c.model import c_model
 from export.c.network import RowLoop, c_network
 from export.c.optimize import Limits
 from export.c.source import c_source
 from export.graph.interpret import interpret
+from qtorch.errors import BadConfiguration
 from qtorch.row.image_rows import RowWindow
 from tests.test_profile import graph_of
 from tests.test_random_c import OPTIONS
@@ -137,6 +142,18 @@ def test_rows_of_products_are_made_some_at_a_time(steps: int, rest: int) -> None
         require_sound_plan("net", found, tuple(array[:3] for array in codes))
         most = found.plan.peak - 1
     assert steps % 8 == rest
+
+
+def test_a_board_without_room_for_eight_rows_gets_as_many_as_it_has_room_for() -> None:
+    graph, roomy = graph_of(Attention(), 32, 12), board("mps2_an386")
+    eight, one = (c_network(graph, roomy.cpu, "ram", limits=Limits(ram=most)) for most in (None, 1))
+    small = replace(roomy, ram=one.plan.peak + 8)
+    assert one.plan.peak + 8 < eight.plan.peak
+    assert c_model("x", graph, small, "ram").network.plan == one.plan
+    with pytest.raises(BadConfiguration, match=f"set export.optimize to ram, which takes {one.plan.peak:,} bytes"):
+        c_model("x", graph, small)
+    divided = c_network(graph, roomy.cpu, "ram", Room(600, one.plan.peak - 600))
+    assert divided.plan.peak == one.plan.peak
 
 
 @pytest.mark.parametrize("padding", [-3, 0, 1, 5])

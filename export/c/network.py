@@ -185,8 +185,9 @@ def c_network(
     parts, nearest = tuple[ByRows, ...](), None
     found = whole = placed(graph, calls)
     if optimize == "ram":
+        most = limits.ram if room is None or room.slow is None else room.fast + room.slow
         parts, found, nearest = chosen_parts(
-            graph, calls, whole, lambda call: least(call, cpu).call, rows_at_a_time(cpu), limits.ram
+            graph, calls, whole, lambda call: least(call, cpu).call, rows_at_a_time(cpu), most
         )
         inside = {node.index for part in parts for node in part.section.nodes}
         slots = tuple(slot for slot in slots if slot.index not in inside)
