@@ -45,6 +45,7 @@ class Part:
         expected: int8 ``[N, O]``, of all outputs.
         arguments: that it is called with, where ``in`` and ``out`` are its bytes.
         room: bytes that it takes of RAM and, constants alone, of flash.
+        behind: statements after its call.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Part:
     expected: np.ndarray
     arguments: str
     room: tuple[int, int]
+    behind: str = ""
 
 
 def part_of(name: str, case: Case) -> Part:
@@ -93,7 +95,9 @@ def together(parts: Sequence[Part]) -> tuple[dict[str, str], np.ndarray, np.ndar
         "void all_invoke(const int8_t *in, int8_t *out);\n"
     )
     includes = "".join(f'#include "{name}_model.h"\n' for name in ("all", *(one.name for one in parts)))
-    cases = "".join(f"    case {i}: {one.name}_invoke({one.arguments}); break;\n" for i, one in enumerate(parts))
+    cases = "".join(
+        f"    case {i}: {one.name}_invoke({one.arguments}); {one.behind} break;\n" for i, one in enumerate(parts)
+    )
     body = (
         f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
         f"  const int which = *in;\n  in += {_BEFORE};\n  switch (which) {{\n{cases}    default: break;\n  }}\n}}\n"

@@ -84,18 +84,12 @@ def test_keyword_spotting_is_exact_row_by_row_on_a_machine(name: str) -> None:
     assert rows.median < 1.15 * whole.median
 
 
+@pytest.mark.parametrize("name", [*_QEMU, pytest.param("cortex_m55", marks=pytest.mark.qemu)])
 @pytest.mark.parametrize(
-    ("name", "limit"),
-    [
-        pytest.param(name, limit, marks=pytest.mark.qemu)
-        for name, limit in (("cortex_m4", 1.45), ("cortex_m0", 1.7), ("riscv32", 1.3))
-    ],
+    "steps", [32, pytest.param(50, marks=pytest.mark.sweep), pytest.param(128, marks=pytest.mark.sweep)]
 )
-def test_attention_takes_few_more_instructions_row_by_row(name: str, limit: float) -> None:
-    """1.39, 1.62 and 1.26 times: all rows at once share what is made of the other matrix's columns, a single one can't.
-
-    What is known of it before the first row is not computed anew.
-    """
-    machine, graph = here(name), graph_of(Attention(), 32, 12)
-    assert c_network(graph, machine.cpu, "ram").plan.peak < 0.6 * c_network(graph, machine.cpu).plan.peak
-    assert replayed(graph, machine, 1, "ram").median < limit * replayed(graph, machine, 1, "size").median
+def test_attention_takes_few_more_instructions_row_by_row(name: str, steps: int) -> None:
+    """Some rows at a time share what is made of the other matrix's columns; a single one would take up to 1.8 times."""
+    machine, graph = here(name), graph_of(Attention(), steps, 12)
+    assert c_network(graph, machine.cpu, "ram").plan.peak < 0.9 * c_network(graph, machine.cpu).plan.peak
+    assert replayed(graph, machine, 1, "ram").median < 1.15 * replayed(graph, machine, 1, "size").median

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,11 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from export.boards import board
 from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler, run_c
+from export.c.division import Room
+from export.c.model import c_model
 from export.c.network import RowLoop, c_network
+from export.c.optimize import Limits
 from export.c.source import c_source
 from export.graph.interpret import interpret
+from qtorch.errors import BadConfiguration
 from qtorch.row.image_rows import RowWindow
 from tests.test_profile import graph_of
 from tests.test_random_c import OPTIONS
@@ -53,7 +59,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.inner = (nn.Linear(12, 12) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2) / 3, -1)
+        scores = torch.softmax(self.query(x) @ self.key(x).transpose(-2, -1) / 3, -1)
         x = x + scores @ self.value(x)
         return x + self.inner(x).relu()
 
@@ -115,6 +121,39 @@ def test_it_takes_less_memory_and_computes_the_same(net: nn.Module, shape: tuple
     assert (got == interpret(graph, codes)[graph.outputs[0]]).all()
     assert disjoint(found) == []
     require_sound_plan("net", found, tuple(array[:3] for array in codes))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("steps", "rest"), [(32, 0), (33, 1), (46, 6)])
+def test_rows_of_products_are_made_some_at_a_time(steps: int, rest: int) -> None:
+    """As many as there is room for; the last of them may be fewer, and the integers stay."""
+    graph = graph_of(Attention(), steps, 12)
+    codes, most = a_dozen(graph), None
+    for block in (8, 4, 1):
+        found = c_network(graph, optimize="ram", limits=Limits(ram=most))
+        (loop,) = (item for item in found.run if isinstance(item, RowLoop))
+        made = {(node.block, node.rest) for node in loop.part.section.nodes}
+        assert made == {(block, steps % block)}
+        assert found.plan.peak < found.whole
+        assert most is None or found.plan.peak <= most
+        (got,) = run_c("net", c_source("net", found).files, graph, codes, (*OPTIONS, "-Wall", "-Wextra", "-Werror"))
+        assert (got == interpret(graph, codes)[graph.outputs[0]]).all()
+        assert disjoint(found) == []
+        require_sound_plan("net", found, tuple(array[:3] for array in codes))
+        most = found.plan.peak - 1
+    assert steps % 8 == rest
+
+
+def test_a_board_without_room_for_eight_rows_gets_as_many_as_it_has_room_for() -> None:
+    graph, roomy = graph_of(Attention(), 32, 12), board("mps2_an386")
+    eight, one = (c_network(graph, roomy.cpu, "ram", limits=Limits(ram=most)) for most in (None, 1))
+    small = replace(roomy, ram=one.plan.peak + 8)
+    assert one.plan.peak + 8 < eight.plan.peak
+    assert c_model("x", graph, small, "ram").network.plan == one.plan
+    with pytest.raises(BadConfiguration, match=f"set export.optimize to ram, which takes {one.plan.peak:,} bytes"):
+        c_model("x", graph, small)
+    divided = c_network(graph, roomy.cpu, "ram", Room(600, one.plan.peak - 600))
+    assert divided.plan.peak == one.plan.peak
 
 
 @pytest.mark.parametrize("padding", [-3, 0, 1, 5])

@@ -179,9 +179,9 @@ def _written_by_rows(network: CNetwork, part: ByRows, buffers: dict[str, Buffer]
             if name not in section.kept:
                 spans += [_whole(network, buffers[name])] if low < made else []
                 continue
-            each = network.graph.values[name].bytes // section.rows[name]
+            each, size = section.row_bytes[name], network.graph.values[name].bytes
             offset = network.plan.offsets[network.placement.lifetimes.names[name]]
-            spans += [_Span(offset + (made - 1) * each, offset + made * each)] if made else []
+            spans += [_Span(offset + (made - 1) * each, offset + min(made * each, size))] if made else []
         yield start + step, spans
 
 

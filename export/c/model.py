@@ -271,7 +271,7 @@ def _less_ram(board: Board, graph: Graph, network: CNetwork, room: int) -> str:
     other = "make that layer's tensors smaller, pool or stride earlier, or choose a larger board"
     if network.optimize == "ram":
         return other
-    rows = c_network(graph, board.cpu, "ram")
+    rows = c_network(graph, board.cpu, "ram", limits=Limits(ram=room))
     by_rows = rows.plan.peak
     if by_rows <= room:
         return f"set export.optimize to ram, which takes {by_rows:,} bytes of working memory; or {other}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from export.c.balance import Choice, Slot, chosen_kernels, slots_of
+from export.c.by_rows.blocks import rows_at_a_time
 from export.c.by_rows.choice import chosen_parts
 from export.c.by_rows.section import RowNode
 from export.c.division import Room, accesses, divided, share_of_fast
@@ -65,6 +66,7 @@ class RowLoop:
         each: the calls of a step, by the node's position among them.
         at_last: those behind the last step of a node that adds up.
         outside: those of steps that read no row, by the position.
+        rest: those of a last step that has fewer rows than the others, by the position.
         sums: byte offset and bytes of what such a node adds up, by its position.
         places: of the tensors, by name.
         line_rows: of tensors of which a few rows are kept: how many, by name.
@@ -74,6 +76,7 @@ class RowLoop:
     each: tuple[tuple[Step, ...], ...]
     at_last: Mapping[int, tuple[Step, ...]]
     outside: Mapping[int, tuple[Step, ...]]
+    rest: Mapping[int, tuple[Step, ...]]
     sums: Mapping[int, tuple[int, int]]
     places: Mapping[str, Place]
     line_rows: Mapping[str, int]
@@ -81,7 +84,8 @@ class RowLoop:
     @property
     def steps(self) -> tuple[Step, ...]:
         """Every call that there is."""
-        return tuple(s for of in (*self.each, *self.at_last.values(), *self.outside.values()) for s in of)
+        others = (self.at_last, self.outside, self.rest)
+        return tuple(s for of in (*self.each, *chain(*(each.values() for each in others))) for s in of)
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,10 @@ def c_network(
     parts, nearest = tuple[ByRows, ...](), None
     found = whole = placed(graph, calls)
     if optimize == "ram":
-        parts, found, nearest = chosen_parts(graph, calls, whole, lambda call: least(call, cpu).call)
+        most = limits.ram if room is None or room.slow is None else room.fast + room.slow
+        parts, found, nearest = chosen_parts(
+            graph, calls, whole, lambda call: least(call, cpu).call, rows_at_a_time(cpu), most
+        )
         inside = {node.index for part in parts for node in part.section.nodes}
         slots = tuple(slot for slot in slots if slot.index not in inside)
     choice, found = _choice(graph, calls, slots, parts, found, optimize, limits)
@@ -291,7 +298,7 @@ def _places(graph: Graph, node: Node, found: Placement) -> dict[str, Place]:
 
 
 def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
-    section, each, at_last, outside, sums = part.section, [], {}, {}, {}
+    section, each, at_last, outside, rest, sums = part.section, [], {}, {}, {}, {}
     for place, node in enumerate(section.nodes):
         calls, offsets = part.calls[node.index], found.plan.offsets
         if calls.sums_bytes:
@@ -302,6 +309,8 @@ def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
             scratch = offsets.get(scratch_of(node.index), 0)
         if calls.outside:
             outside[place] = _row_steps(graph, node, calls.outside, found, 0, (), len(calls.each))
+        if calls.rest:
+            rest[place] = _row_steps(graph, node, calls.rest, found, scratch, (), len(calls.each))
         each.append(_row_steps(graph, node, calls.each, found, scratch, tuple(calls.numbers), 0))
     lines = [name for name in section.makers if name not in section.kept]
     return RowLoop(
@@ -309,6 +318,7 @@ def _row_loop(graph: Graph, part: ByRows, found: Placement) -> RowLoop:
         tuple(each),
         at_last,
         outside,
+        rest,
         sums,
         {name: found.places[name] for name in section.rows},
         {name: part.schedule.most_rows(name) for name in lines},

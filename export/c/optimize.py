@@ -8,7 +8,8 @@ from typing import Literal
 __all__ = ["NO_LIMITS", "Limits", "Optimize"]
 
 #: ``"balanced"`` takes flash where that saves most time, a tenth more than ``"size"``, which takes the least;
-#: ``"speed"`` takes as much as saves time, ``"ram"`` the least RAM.
+#: ``"speed"`` takes as much as saves time, ``"ram"`` the least RAM that
+#: hardly takes more time.
 Optimize = Literal["balanced", "size", "speed", "ram"]
 
 

@@ -231,12 +231,12 @@ def _given_up(buffer: Buffer, names: Mapping[str, str], parts: Sequence[ByRows],
         read = [name for name in part.section.rows if names.get(name) == buffer.name]
         if len(read) != 1 or read[0] not in part.section.given_up:
             continue
-        each = buffer.size // part.section.rows[read[0]]
-        if each * part.section.rows[read[0]] != buffer.size:
+        each, rows = part.section.row_bytes[read[0]], part.section.rows[read[0]]
+        if not each * (rows - 1) < buffer.size <= each * rows:
             continue
         held = np.empty((buffer.last - buffer.first + 1, 2), np.int64)
         held[:] = 0, buffer.size
-        held[start - buffer.first :] = part.schedule.needed[read[0]] * each
+        held[start - buffer.first :] = np.minimum(part.schedule.needed[read[0]] * each, buffer.size)
         return replace(buffer, held=held)
     return buffer
 
@@ -251,14 +251,14 @@ def _with_rows(graph: Graph, part: ByRows, buffers: list[Buffer], start: int) ->
             found.append(buffer)
             continue
         rows = schedule.needed[buffer.name]
-        each = buffer.size // section.rows[buffer.name]
+        each = section.row_bytes[buffer.name]
         if buffer.name in section.kept:
             # A later section may give it up row by row.
             held = buffer.bytes_held(start, buffer.last).copy()
-            held[:steps] = rows * each
+            held[:steps] = np.minimum(rows * each, buffer.size)
             found.append(replace(buffer, held=held))
             continue
-        size = schedule.most_rows(buffer.name) * each
+        size = min(schedule.most_rows(buffer.name) * each, buffer.size)
         there = (rows[:, 0] < rows[:, 1])[:, None] * np.array([0, size])
         found.append(Buffer(buffer.name, size, start, start + steps - 1, there))
     order = np.array(schedule.order)
@@ -268,7 +268,7 @@ def _with_rows(graph: Graph, part: ByRows, buffers: list[Buffer], start: int) ->
         if calls.sums_bytes:
             found.append(Buffer(sums_of(node.index), calls.sums_bytes, start + int(at[0]), start + int(at[-1])))
             continue
-        if scratch := max(call.scratch for call in calls.each):
+        if scratch := calls.scratch:
             there = np.where((order == place)[:, None], np.array([0, scratch]), 0)
             found.append(Buffer(scratch_of(node.index), scratch, start, start + steps - 1, there))
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from export.c.by_rows.blocks import in_blocks
 from export.c.by_rows.row_calls import row_calls
 from export.c.by_rows.schedule import scheduled
 from export.c.by_rows.section import row_node, section_of
@@ -43,7 +44,7 @@ class Form:
         every = self.calls
         if self.rows is not None:
             of = self.rows.calls[0]
-            every = (*of.each, *of.at_last, *of.outside)
+            every = of.every
         return tuple(dict.fromkeys(_OF_ONE_CALL.sub("_immediates_", call.kernel) for call in every))
 
     @property
@@ -52,7 +53,7 @@ class Form:
         if self.rows is None:
             return max(call.scratch for call in self.calls)
         of = self.rows.calls[0]
-        return max([of.sums_bytes, *(call.scratch for call in (*of.each, *of.at_last, *of.outside))])
+        return max([of.sums_bytes, *(call.scratch for call in of.every)])
 
 
 #: A graph of one op and a processor, as boards name it, to forms by what they are made for, the portable one first.
@@ -76,14 +77,17 @@ def forms(graph: Graph, cpu: str) -> dict[str, Form]:
         if not any(_same(calls, other.calls) for other in found.values()):
             found["least" if row is None or row in first else row.kernel] = Form(calls)
     for axis in (1, 2):
-        by_rows = _by_rows(graph, axis, cpu)
-        if by_rows is not None:
-            found[f"rows of axis {axis}"] = Form(found["portable"].calls, by_rows)
+        for block, said in ((1, ""), (4, ", four at a time")):
+            by_rows = _by_rows(graph, axis, cpu, block)
+            if by_rows is not None:
+                found[f"rows of axis {axis}{said}"] = Form(found["portable"].calls, by_rows)
     return found
 
 
-def _by_rows(graph: Graph, axis: int, cpu: str) -> ByRows | None:
+def _by_rows(graph: Graph, axis: int, cpu: str, block: int) -> ByRows | None:
     node = row_node(graph, 0, axis)
+    if node is not None and block > 1:
+        (node,) = in_blocks(graph, [node], axis, block) or (None,)
     if node is None:
         return None
     try:
@@ -94,6 +98,7 @@ def _by_rows(graph: Graph, axis: int, cpu: str) -> ByRows | None:
         calls,
         each=tuple(least(call, cpu).call for call in calls.each),
         at_last=tuple(least(call, cpu).call for call in calls.at_last),
+        rest=tuple(least(call, cpu).call for call in calls.rest),
     )
     section = section_of(graph, [node], axis)
     return ByRows(section, scheduled(section), {0: calls})

@@ -42,12 +42,12 @@ Q_KERNEL void q_product_of_matrices(const int8_t *in, const int8_t *other, int8_
 #else
     const int8_t *bytes = four;
     if (step != 1 || column != depth) {
-      for (int i = 0; i < 4; ++i) {
-        for (int k = 0; k < depth; ++k) panel[i * depth + k] = four[i * column + k * step];
-      }
+      q_columns_in_bytes(four, depth, step, column, panel, starts);
       bytes = panel;
+    } else {
+      for (int i = 0; i < 4; ++i) starts[i] = q_sum_s8(bytes + i * depth, depth);
     }
-    for (int i = 0; i < 4; ++i) starts[i] = both - in_zero_point * q_sum_s8(bytes + i * depth, depth);
+    for (int i = 0; i < 4; ++i) starts[i] = both - in_zero_point * starts[i];
 #endif
     for (int row = 0; row < rows; ++row, x += depth, to += columns) {
       int32_t sums[4] = {starts[0], starts[1], starts[2], starts[3]};
@@ -64,6 +64,27 @@ Q_KERNEL void q_product_of_matrices(const int8_t *in, const int8_t *other, int8_
 #endif
   }
 }
+
+#if defined(Q_COLUMNS_IN_WORDS)
+// q_product_of_matrices of fewer rows than columns, a multiple of four: they are what is copied, for columns that each lie
+// together.
+Q_KERNEL void q_rows_times_columns(const int8_t *in, const int8_t *other, int8_t *out, int rows, int columns, int depth,
+                                   int column, int in_zero_point, int other_zero_point, int zero_point, int32_t mantissa,
+                                   int shift, void *work) {
+  for (int row = 0; row < rows; row += 4, in += 4 * depth, out += 4 * columns) {
+    int32_t starts[4];
+    q_columns_in_words(in, depth, 1, depth, in_zero_point, work, starts);
+    for (int i = 0; i < 4; ++i) starts[i] *= -other_zero_point;
+    for (int at = 0; at < columns; ++at) {
+      int32_t sums[4] = {starts[0], starts[1], starts[2], starts[3]};
+      q_products_with_words(other + at * column, work, depth, sums);
+      for (int i = 0; i < 4; ++i) {
+        out[i * columns + at] = (int8_t)q_clamp(zero_point + q_requantize(sums[i], mantissa, shift), -128, 127);
+      }
+    }
+  }
+}
+#endif
 
 #if defined(Q_COLUMNS_IN_PLACE)
 // q_product_of_matrices of one row, for which no column is copied.
@@ -105,6 +126,13 @@ Q_KERNEL void batch_matmul_s8(const int8_t *in, const int8_t *other, int8_t *out
       if (rows == 1) {
         q_row_times_matrix(in + a, other + b, out, columns, depth, other_step, other_column, in_zero_point,
                            other_zero_point, zero_point, mantissa, shift, work);
+        continue;
+      }
+#endif
+#if defined(Q_COLUMNS_IN_WORDS)
+      if (other_step == 1 && rows % 4 == 0 && rows < columns) {
+        q_rows_times_columns(in + a, other + b, out, rows, columns, depth, other_column, in_zero_point,
+                             other_zero_point, zero_point, mantissa, shift, work);
         continue;
       }
 #endif

@@ -122,6 +122,27 @@ Q_KERNEL void q_products_with_words(const int8_t *in, const void *panel, int dep
 }
 #endif
 
+#if !defined(Q_COLUMNS_IN_WORDS) && !defined(Q_COLUMNS_IN_VECTORS)
+// Codes of the four columns, one column behind the other. Returns in sums what each column adds up to.
+//
+//   other         int8 [depth][4] in steps of step and column
+//   panel         int8 [4][depth]
+Q_ALONE void q_columns_in_bytes(const int8_t *other, int depth, int step, int column, int8_t *panel, int32_t *sums) {
+  for (int i = 0; i < 4; ++i, other += column) {
+    const int8_t *at = other;
+    int32_t sum = 0;
+    for (const int8_t *const pairs_end = panel + (depth & ~1); panel != pairs_end; panel += 2, at += 2 * step) {
+      const int8_t first = at[0], second = at[step];
+      panel[0] = first;
+      panel[1] = second;
+      sum += first + second;
+    }
+    if (depth & 1) sum += *panel++ = *at;
+    sums[i] = sum;
+  }
+}
+#endif
+
 #if defined(Q_COLUMNS_IN_PLACE)
 // Adds to each of four sums the products of row, int16 [depth], with its column of other, int8 [depth][4] in steps of step
 // and column.
@@ -177,13 +198,23 @@ Q_KERNEL void q_columns_in_vectors(const int8_t *other, int depth, int step, int
           : "lr", "q0", "memory");
       sums[i] = sum;
     } else {
-      int32_t sum = 0;
-      for (int k = 0; k < depth; to += 64) {
+      // Four codes at once, from where words say.
+      register int32_t sum __asm__("r0") = 0;
+      for (int k = 0; k < depth; k += 16, to += 64) {
         const int count = depth - k < 16 ? depth - k : 16;
-        for (int j = 0; j < count; ++j, ++k, at += step) {
-          to[j] = *at;
-          sum += *at;
-        }
+        int8_t *block = to;
+        int first = 0;
+        __asm__ volatile(
+            "vidup.u32 q1, %[first], #1\n\tvmul.i32 q1, q1, %[step]\n\t"
+            "wlstp.32 lr, %[count], 2f\n"
+            "1:\n\t"
+            "vldrb.s32 q0, [%[at], q1]\n\tvaddva.s32 %[sum], q0\n\t"
+            "vstrb.32 q0, [%[to]], #4\n\tadd %[at], %[at], %[step], lsl #2\n\t"
+            "letp lr, 1b\n"
+            "2:"
+            : [at] "+r"(at), [to] "+l"(block), [sum] "+r"(sum), [first] "+Te"(first)
+            : [count] "r"(count), [step] "r"(step)
+            : "lr", "q0", "q1", "memory");
       }
       sums[i] = sum;
     }

@@ -31,6 +31,8 @@ Q_KERNEL int32_t q_sum_s8(const int8_t *in, int size) {
     __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(even), "r"(ones));
     __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(odd), "r"(ones));
   }
+#else
+  for (; i + 4 <= size; i += 4) sum += in[i] + in[i + 1] + in[i + 2] + in[i + 3];
 #endif
   for (; i < size; ++i) sum += in[i];
 #endif

@@ -161,9 +161,10 @@ def kernel(operands: Operands) -> KernelCall:
         turned = columns >= 2 and steps["in"][1] == 1 and steps["other"][0] != 1
         return KernelCall("batch_matmul_s16", {**tensors, **numbers, **scaled}, scratch=4 * depth if turned else 4)
     numbers |= {**zero_points(operands), **multiplier_arguments({"": multiplier})}
-    # Four columns in words, in vectors, or in bytes behind a number for each row.
     by_columns = columns >= 4 and steps["in"][1] == 1
-    scratch = max(8 * depth, 64 * -(-depth // 16), 4 * rows + 4 * depth) if by_columns else 4
+    # Four of them, or of the rows, in words, of which a single row needs less; vectors; bytes behind a number a row.
+    words = 8 * depth if rows > 1 else 2 * depth
+    scratch = max(words, 64 * -(-depth // 16), 4 * rows + 4 * depth) if by_columns else 4
     return KernelCall("batch_matmul_s8", {**tensors, **numbers}, scratch=scratch)
 
 
@@ -200,6 +201,7 @@ def samples() -> Iterable[Sample]:
         # label, shapes, grids of the operands and of the output at 16 products, constants
         ("plain", (3, 4, 5), (3, 5, 6), (0.05, -3), (0.03, 7), coarse, both),
         ("heads", (2, 3, 7, 8), (2, 3, 8, 5), (0.05, -128), (0.03, 127), scores, both),
+        ("eight rows", (2, 8, 7), (2, 7, 10), (0.05, -3), (0.03, 7), coarse, both),
         ("probabilities", (2, 3, 5, 9), (2, 3, 9, 4), (1 / 256, -128), (0.03, 5), (0.01, 3), both),
         ("rank 5", (2, 1, 3, 4, 5), (2, 2, 1, 5, 3), (0.05, 127), (0.03, -128), scores, both),
         ("broadcast", (3, 1, 4, 5), (3, 2, 5, 6), (0.05, 11), (0.03, 7), coarse, both),
@@ -228,7 +230,9 @@ def samples() -> Iterable[Sample]:
                 role: QParams((float(np.float32(scale)),), (zero,), dtype)
                 for role, scale, zero in zip(("input", "other", "output"), scales, zeros, strict=True)
             }
-            for attrs in turns if label in ("plain", "heads", "constant second", "constant first") else turns[:1]:
+            for attrs in (
+                turns if label in ("plain", "eight rows", "heads", "constant second", "constant first") else turns[:1]
+            ):
                 arrays = {
                     "input": rng.integers(low, high, _turned(shape, attrs["adj_x"]), dtype=dtype, endpoint=True),
                     "other": rng.integers(low, high, _turned(other_shape, attrs["adj_y"]), dtype=dtype, endpoint=True),

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import pairwise
 from math import inf
 
+from export.c.by_rows.blocks import in_blocks
 from export.c.by_rows.row_calls import RowCalls, row_calls
 from export.c.by_rows.schedule import scheduled
 from export.c.by_rows.section import RowNode, row_node, section_of
@@ -51,6 +52,8 @@ def chosen_parts(
     calls: Sequence[tuple[KernelCall, ...]],
     whole: Placement,
     adapted: Callable[[KernelCall], KernelCall],
+    blocks: Sequence[int] = (),
+    room: int | None = None,
 ) -> tuple[tuple[ByRows, ...], Placement, int | None]:
     """Sections of a graph that make its working memory smaller, and where everything lies then; none where none does.
 
@@ -62,6 +65,9 @@ def chosen_parts(
         calls: of its nodes.
         whole: the placement without sections.
         adapted: a kernel call as the processor takes it.
+        blocks: how many rows a product of matrices makes at a time, the best first: the first that takes less than
+            whole tensors do, and no more than there is room for; else one.
+        room: bytes of working memory that there are, if that is known.
     """
     row_nodes = {axis: _row_nodes(graph, axis, adapted) for axis in (1, 2)}
     costs = [whole.lifetimes.needed(index) for index in range(len(graph.nodes))]
@@ -106,7 +112,27 @@ def chosen_parts(
         way, found = min((_searched(*each, choices, planned, least) for each in begins), key=_peak)
     if found.plan.peak >= whole.plan.peak:
         return (), whole, found.plan.peak
-    return tuple(part(c) for c in way), found, found.plan.peak
+    parts = tuple(part(c) for c in way)
+    for block in blocks:
+        larger = tuple(_in_blocks(graph, each, block, adapted) for each in parts)
+        if all(one is other for one, other in zip(parts, larger, strict=True)):
+            continue
+        wider = placed(graph, calls, larger)
+        if wider.plan.peak < whole.plan.peak and (room is None or wider.plan.peak <= room):
+            return larger, wider, wider.plan.peak
+    return parts, found, found.plan.peak
+
+
+def _in_blocks(graph: Graph, part: ByRows, block: int, adapted: Callable[[KernelCall], KernelCall]) -> ByRows:
+    """A section that makes several rows at a time; as it is where it can't, or has nothing of it."""
+    axis = part.section.axis
+    nodes = in_blocks(graph, part.section.nodes, axis, block)
+    calls = {node.index: _calls(graph, node, axis, adapted) for node in nodes or ()}
+    known = {index: each for index, each in calls.items() if each is not None}
+    if nodes is None or len(known) < len(nodes):
+        return part
+    section = section_of(graph, nodes, axis)
+    return ByRows(section, scheduled(section), known)
 
 
 def _nearest(costs: Sequence[int], choices: Mapping[_Choice, int]) -> int | None:
@@ -132,7 +158,8 @@ def _calls(graph: Graph, node: RowNode, axis: int, adapted: Callable[[KernelCall
         calls = row_calls(graph, node, axis)
     except NoKernel:
         return None
-    return replace(calls, each=tuple(map(adapted, calls.each)), at_last=tuple(map(adapted, calls.at_last)))
+    each, at_last, rest = (tuple(map(adapted, of)) for of in (calls.each, calls.at_last, calls.rest))
+    return replace(calls, each=each, at_last=at_last, rest=rest)
 
 
 def _choices(graph: Graph, nodes: _RowNodes, axis: int, most: int) -> Iterator[_Choice]:

@@ -23,6 +23,7 @@ class RowCalls:
         each: for every step; of a node that adds up, the sums over a row.
         at_last: of such a node, after the last one.
         outside: for a step whose window has no row inside the image, where that is another call.
+        rest: for the last step, where it has fewer rows than the others.
         sums_bytes: of its sums.
         numbers: parameters of these that are known for each row only; see :class:`qtorch.row.image_rows.ImageRows`.
     """
@@ -30,8 +31,19 @@ class RowCalls:
     each: tuple[KernelCall, ...]
     at_last: tuple[KernelCall, ...] = ()
     outside: tuple[KernelCall, ...] = ()
+    rest: tuple[KernelCall, ...] = ()
     sums_bytes: int = 0
     numbers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def every(self) -> tuple[KernelCall, ...]:
+        """All of them."""
+        return (*self.each, *self.at_last, *self.outside, *self.rest)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that a step works in, sums over rows aside."""
+        return max(call.scratch for call in (*self.each, *self.rest))
 
 
 def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
@@ -48,15 +60,21 @@ def row_calls(graph: Graph, node: RowNode, axis: int) -> RowCalls:
     form = of.row.rows(of.attrs, shapes, axis)
     assert form is not None
     reads = {} if form.whole_image else node.reads
-    for role, (_, window) in reads.items():
-        shapes[role] = _with_rows(shapes[role], axis, window.window) if window.stride else shapes[role]
-    for role in of.output_roles() if reads else ():
-        shapes[role] = _with_rows(shapes[role], axis, 1)
-    calls = _called(graph, of, {**of.attrs, **form.attrs}, shapes)
+    outputs = of.output_roles() if reads else {}
+
+    def of_rows(count: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of so many rows of the outputs; more than one come from as many."""
+        windows = {role: window.window * count for role, (_, window) in reads.items() if window.stride}
+        rows = windows | dict.fromkeys(outputs, count)
+        return {role: _with_rows(shape, axis, rows[role]) if role in rows else shape for role, shape in shapes.items()}
+
+    attrs, one_step = {**of.attrs, **form.attrs}, of_rows(node.block)
+    calls = _called(graph, of, attrs, one_step)
+    rest = _called(graph, of, attrs, of_rows(node.rest)) if node.rest else ()
     if unknown := sorted(set(form.numbers) - set(calls[0].arguments)):
         raise NoKernel(f"{calls[0].kernel} can't be told {' and '.join(unknown)} for each row")
     around = "paddings" in form.attrs and form.attrs["paddings"] != of.attrs["paddings"]
-    return RowCalls(calls, outside=_filled(graph, of, shapes) if around else (), numbers=form.numbers)
+    return RowCalls(calls, outside=_filled(graph, of, one_step) if around else (), rest=rest, numbers=form.numbers)
 
 
 def _called(

@@ -21,12 +21,16 @@ class RowNode:
         steps: one for each row of its outputs; of a node that adds up all rows of an image, one for each of these.
         rows: of its outputs.
         reads: by role, the tensor and which of its rows a step needs; of what is computed at run time.
+        block: rows of the image that count as one here; see :mod:`export.c.by_rows.blocks`.
+        rest: how many of them the last one has where it has fewer.
     """
 
     index: int
     steps: int
     rows: int
     reads: Mapping[str, tuple[str, RowWindow]]
+    block: int = 1
+    rest: int = 0
 
     @property
     def adds_up(self) -> bool:
@@ -46,6 +50,7 @@ class Section:
         axis: of the rows, 1 or 2.
         nodes: in the graph's order.
         rows: of every tensor that they read or make, by name; 1 of what is read as a whole.
+        row_bytes: of one of these, by name; the last may have fewer.
         makers: the position in ``nodes`` of what makes a tensor, by name.
         kept: tensors that are made here and needed afterwards.
         given_up: tensors that are made before and needed no more afterwards, whose rows are no more needed when they
@@ -55,6 +60,7 @@ class Section:
     axis: int
     nodes: tuple[RowNode, ...]
     rows: Mapping[str, int]
+    row_bytes: Mapping[str, int]
     makers: Mapping[str, int]
     kept: frozenset[str]
     given_up: frozenset[str]
@@ -138,9 +144,15 @@ def section_of(graph: Graph, nodes: Sequence[RowNode], axis: int) -> Section:
     for node in nodes:
         for name, window in node.reads.values():
             if name not in makers:
-                rows[name] = graph.values[name].shape[axis] if window.stride else rows.get(name, 1)
+                height = graph.values[name].shape[axis] if window.stride else 0
+                rows[name] = -(-height // node.block) or rows.get(name, 1)
     states = {state.value for state in graph.states}
     given_up = {name for name in rows if name not in makers and name not in later and name not in states}
     read = {name for node in nodes for name, _ in node.reads.values()}
     kept = {name for name in makers if name in later or name not in read}
-    return Section(axis, tuple(nodes), rows, makers, frozenset(kept), frozenset(given_up))
+    values = {name: graph.values[name] for name in rows}
+    row_bytes = {
+        name: value.bytes if rows[name] == 1 else value.bytes // value.shape[axis] * nodes[0].block
+        for name, value in values.items()
+    }
+    return Section(axis, tuple(nodes), rows, row_bytes, makers, frozenset(kept), frozenset(given_up))

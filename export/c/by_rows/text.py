@@ -64,6 +64,10 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
         around = [written_call(text, step, network, addresses, numbers) for step in loop.outside[place]]
         inside = ["if (to_input > from_input) {", *(f"  {line}" for line in inside), "} else {",
                   *(f"  {line}" for line in around), "}"]  # fmt: skip
+    if place in loop.rest:
+        rest = [written_call(text, step, network, addresses, numbers) for step in loop.rest[place]]
+        inside = [f"if (step[{place}] < {node.steps - 1}) {{", *(f"  {line}" for line in inside), "} else {",
+                  *(f"  {line}" for line in rest), "}"]  # fmt: skip
     lines += inside
     lines.append(f"++step[{place}];")
     if place in loop.at_last:
@@ -110,7 +114,7 @@ def _first(window: RowWindow, step: str) -> str:
 def _address(loop: RowLoop, network: CNetwork, name: str, row: str) -> str:
     """Of a row of a tensor."""
     place, section = loop.places[name], loop.part.section
-    each = network.graph.values[name].bytes // section.rows[name]
+    each = section.row_bytes[name]
     if _moves(loop, name):
         row = f"({row} - first[{section.makers[name]}])"
     elif name in loop.line_rows:
@@ -151,7 +155,7 @@ def _room(loop: RowLoop, network: CNetwork, name: str, place: int) -> str:
             # What lies behind its last window, nobody reads.
             row = f"(step[{at}] < {total} ? {row} : {section.rows[name]})"
         needed = row if not needed else f"q_lower({needed}, {row})"
-    each = network.graph.values[name].bytes // section.rows[name]
+    each = section.row_bytes[name]
     lines = scratch_at(network.plan, loop.places[name].index)
     return (
         f"first[{place}] = (int16_t)q_make_room({lines}, {each}, {loop.line_rows[name]}, first[{place}], "
