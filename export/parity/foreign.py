@@ -101,7 +101,7 @@ def told_by_tflm(unknown: BadModelFile, model: bytes, where: str = "model") -> B
     if TFLM.absent() or sum(map(elements, tensors)) > _ASKED_WITH:
         return unknown
     try:
-        inputs = tuple(np.zeros(tensor.shape, tensor.dtype) for tensor in tensors)
+        inputs = tuple(np.zeros(tensor.shape or (1,), tensor.dtype) for tensor in tensors)
     except TypeError:
         # Of strings or handles.
         return unknown
