@@ -22,7 +22,7 @@ from export.tflite.equivalents.tables import put_table
 from export.tflite.file_data import FileContents, FileOperator, FileTensor
 from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 
-__all__ = ["COMPARISONS", "both", "chosen", "compared", "either", "neither", "with_answers_as_codes"]
+__all__ = ["COMPARISONS", "both", "chosen", "compared", "either", "every", "neither", "with_answers_as_codes"]
 
 _LOW, _HIGH = -128, 127
 _EVERY = np.arange(_LOW, _HIGH + 1)
@@ -176,6 +176,11 @@ def both(draft: Draft, operator: FileOperator) -> None:
 def either(draft: Draft, operator: FileOperator) -> None:
     """LOGICAL_OR: the higher code."""
     _put_both(draft, "MAXIMUM", *operator.inputs, *operator.outputs)
+
+
+def every(draft: Draft, operator: FileOperator) -> None:
+    """REDUCE_ALL: the lowest code."""
+    draft.operators.append(replace(operator, name="REDUCE_MIN"))
 
 
 def neither(draft: Draft, operator: FileOperator) -> None:

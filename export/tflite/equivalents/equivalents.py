@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.blocks import batch_to_space, space_to_batch
-from export.tflite.equivalents.comparisons import both, chosen, compared, either, neither, with_answers_as_codes
+from export.tflite.equivalents.comparisons import both, chosen, compared, either, every, neither, with_answers_as_codes
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.float_functions import moved_as_codes, product, quantized
@@ -70,6 +70,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "NOT_EQUAL": compared,
     "PACK": packed,
     "QUANTIZE": quantized,
+    "REDUCE_ALL": every,
     "RESHAPE": reshaped,
     "SELECT_V2": chosen,
     "SPACE_TO_BATCH_ND": space_to_batch,
