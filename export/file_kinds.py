@@ -50,6 +50,12 @@ KINDS = {
         FileKind("html", "a page of the web", _AGAIN),
         FileKind("lfs", "a pointer of Git LFS, in place of the file", "fetch the file itself: git lfs pull"),
         FileKind("gzip", "a gzip archive", "unpack it, and pass the .tflite file in it"),
+        FileKind("compressed", "a compressed archive", "unpack it, and pass the .tflite file in it"),
+        FileKind("tar", "a tar archive", "unpack it, and pass the .tflite file in it"),
+        FileKind("picture", "a picture, which is data", "pass the model; pictures as an array, --inputs x.npy"),
+        FileKind("program", "a program for a processor", "pass the .tflite file that it was built from"),
+        FileKind("gguf", "weights of a language model, in GGUF", "pass a .tflite model for a microcontroller"),
+        FileKind("litertlm", "a bundle of LiteRT-LM", "pass a .tflite model for a microcontroller"),
         FileKind("c_array", "a text with an array of C", "pass one of a .tflite model, which is read as it is"),
         FileKind("hex", "a dump in hexadecimal text", "make bytes of it: xxd -r"),
         FileKind("hdf5", "an HDF5 file, as Keras writes", _KERAS),
@@ -133,12 +139,25 @@ def _begins_with(*words: bytes) -> Callable[[bytes], bool]:
 #: A line of ``xxd`` or ``hexdump -C``: where, and bytes.
 _DUMP = re.compile(rb"\s*[0-9a-fA-F]{7,8}:?\s+([0-9a-fA-F]{2,4} +){4}")
 
+#: A record of Intel's hexadecimal form: how many bytes, where, what kind.
+_HEX_RECORD = re.compile(rb":[0-9A-Fa-f]{8,}\r?\n:[0-9A-Fa-f]{8,}\r?\n")
+
 #: Of files that are no archives: what tells one, the surer ones first.
 _BEGINNINGS: Sequence[tuple[Callable[[bytes], bool], str]] = (
     (lambda content: content.startswith(OLD_TORCH), "torch"),
     (lambda content: is_safetensors(content[:64], len(content)), "safetensors"),
     (lambda content: content.startswith(b"\x89HDF"), "hdf5"),
     (lambda content: content.startswith(b"\x1f\x8b"), "gzip"),
+    (
+        lambda content: content.startswith((b"7z\xbc\xaf\x27\x1c", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")),
+        "compressed",
+    ),
+    (lambda content: content[257:262] == b"ustar", "tar"),
+    (lambda content: content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")) or content[8:12] == b"WEBP", "picture"),
+    (lambda content: content.startswith(b"BM") and content[6:10] == bytes(4), "picture"),
+    (lambda content: content.startswith((b"\x7fELF", b"MZ", b"UF2\n")) or bool(_HEX_RECORD.match(content)), "program"),
+    (lambda content: content.startswith(b"GGUF"), "gguf"),
+    (lambda content: content.startswith(b"LITERTLM"), "litertlm"),
     (lambda content: content.startswith(b"\x93NUMPY"), "numpy"),
     (lambda content: content[4:6] == b"ET" and content[6:8].isdigit(), "executorch"),
     (lambda content: content.startswith(b"\x08\x01\x12"), "saved_model"),
@@ -153,6 +172,8 @@ _BEGINNINGS: Sequence[tuple[Callable[[bytes], bool], str]] = (
 
 
 def _is_text(content: bytes) -> bool:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
     try:
         text = content.decode("utf-8", "ignore" if len(content) == 4096 else "strict")
     except UnicodeDecodeError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,22 @@ def test_a_board_without_the_memory_is_refused() -> None:
     with pytest.raises(BadConfiguration, match=r"32,256 bytes of flash.*3\d,\d{3} bytes of constants.*fully_connected"):
         c_model("x", deep, board("uno"))
     assert c_model("x", deep, board("nano33ble")).figures["constant_bytes"] > 32_256
+
+
+def test_too_little_flash_names_the_layers_that_decide_and_the_smallest_board_with_room() -> None:
+    """As few layers as have what is too much; of all others their sum."""
+    sizes = (100, 200, 180, 20, 4)
+    graph = graph_of(nn.Sequential(*(nn.Linear(*pair) for pair in pairwise(sizes))), sizes[0])
+    uno = BOARDS["uno"]
+    one, other = r"3\d,\d{3} for fully_connected '[^']*'", r"2\d,\d{3} for fully_connected '[^']*'"
+    with pytest.raises(BadConfiguration, match=rf"bytes of constants, {one}, 2\d,\d{{3}} for 3 more"):
+        c_model("x", graph, uno)
+    with pytest.raises(BadConfiguration, match=rf"constants, {one}, {other}, \d,\d{{3}} for 2 more") as refused:
+        c_model("x", graph, replace(uno, flash=20_000))
+    room = re.search(r"known here (\w+) is the smallest with room, ([\d,]+) bytes", refused.value.remedy)
+    assert room is not None
+    smallest = BOARDS[room[1]]
+    assert c_model("x", graph, smallest).figures["constant_bytes"] < (smallest.flash or 0)
 
 
 def test_what_addresses_of_16_bits_do_not_reach_is_refused() -> None:

@@ -131,9 +131,21 @@ def _wide_choice_of_a_number(file: SchemaFile) -> None:
     _chosen(file, "int16", pair, _compared(file, "LESS", shape), shape)
 
 
+def _all_of_them(file: SchemaFile) -> None:
+    """With axes that are kept, and without; each of them by an answer that is mostly yes."""
+    for axes, kept, shape in (([2], True, (1, 7, 1)), ([1, -1], False, (1,)), ([1], False, (1, 4))):
+        source, answer = _source(file, (1, 7, 4)), file.tensor((1, 7, 4), "bool")
+        low = file.constant(np.array(-119, np.int8), 0.25, zero_point=3)
+        file.operator("GREATER", [source, low], [answer])
+        places, made = file.constant(np.array(axes, np.int32)), file.tensor(shape, "bool")
+        file.operator("REDUCE_ALL", [answer, places], [made], "ReducerOptions", {"keepDims": kept})
+        ends = [file.constant(np.array(code, np.int8), 0.25, zero_point=3) for code in (5, -6)]
+        file.operator("SELECT_V2", [made, *ends], [file.tensor(shape, "int8", 0.25, 3, end="output")])
+
+
 _FILES: list[Callable[[SchemaFile], None]] = [
     _rows_and_columns, _fewer_axes, _logic, _moved_answers, _choice_of_two, _choice_of_a_number, _choice_of_constants,
-    _choice_by_rows, _choice_by_a_constant, _wide_choice, _wide_choice_of_a_number,
+    _choice_by_rows, _choice_by_a_constant, _wide_choice, _wide_choice_of_a_number, _all_of_them,
 ]  # fmt: skip
 
 

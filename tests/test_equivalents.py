@@ -301,6 +301,36 @@ def test_what_no_device_runs_is_told_in_the_words_of_tflite_micro() -> None:
     assert no.value.expected == "a network that TFLite Micro runs"
 
 
+def test_a_file_that_takes_a_number_without_axes_is_refused_by_its_operator() -> None:
+    """TFLite Micro runs it, and is asked with one number."""
+    file = SchemaFile()
+    x, number = file.tensor([1, 6, 4], "int8", 0.5, 0, end="input"), file.tensor([], "int32", name="n", end="input")
+    begin, zero = file.tensor([3], "int32"), file.constant(np.array(0, np.int32))
+    file.operator("PACK", [zero, number, zero], [begin], "PackOptions", {"valuesCount": 3})
+    size = file.constant(np.array([1, 2, 4], np.int32))
+    file.operator("SLICE", [x, begin, size], [file.tensor([1, 2, 4], "int8", 0.5, 0, end="output")], "SliceOptions")
+    with pytest.raises(BadModelFile, match=r"operator 1 .SLICE.: tensor \d .*, which is computed") as no:
+        model_in_file(file.written(), "m.tflite")
+    assert "does not run" not in no.value.got
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "does not run"])
+def test_a_layer_that_gave_nothing_is_named_with_what_to_do(runs: bool) -> None:
+    """Converters give a range of 0 alone a scale of next to nothing, to which no kernel rescales."""
+    file = SchemaFile()
+    x = _source(file, 1, 4)
+    dead = file.tensor([1, 3], "int8", 7.8e-9, 0, name="dead", **({"end": "output"} if runs else {}))
+    weights = file.constant(np.ones((3, 4), np.int8), 0.5)
+    file.operator("FULLY_CONNECTED", [x, weights, -1], [dead], "FullyConnectedOptions")
+    if not runs:
+        made = file.tensor([1, 3], "int8", 0.5, 0, end="output")
+        file.operator("EXP", [dead], [made], "ExpOptions")
+    words = r"expected a scale above|EXP" if runs else "EXP"
+    with pytest.raises(BadModelFile, match=words) as no:
+        model_in_file(file.written(), "m.tflite")
+    assert ("'dead' reaches from -2e-06 to 2e-06" in no.value.remedy) == runs
+
+
 @pytest.mark.parametrize("name", ["SPACE_TO_DEPTH", "DEPTH_TO_SPACE"])
 def test_blocks_of_no_image_are_refused_in_words(name: str) -> None:
     table = "".join(part.capitalize() for part in name.split("_")) + "Options"

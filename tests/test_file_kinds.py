@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -44,11 +46,24 @@ def onnx_file() -> bytes:
     return onnx.helper.make_model(graph, producer_name="x").SerializeToString()
 
 
+def tar_file() -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("model.tflite"))
+    return made.getvalue()
+
+
 FILES = {
     "empty": lambda: b"",
     "html": lambda: b"\n<!DOCTYPE html><html><body>Not found</body></html>",
     "lfs": lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
     "gzip": lambda: gzip.compress(b"x" * 100),
+    "compressed": lambda: bz2.compress(b"x" * 100),
+    "tar": tar_file,
+    "picture": lambda: b"\x89PNG\r\n\x1a\n" + bytes(40),
+    "program": lambda: b":020000040800F2\r\n:0400000500000000F7\r\n:00000001FF\r\n",
+    "gguf": lambda: b"GGUF" + bytes(60),
+    "litertlm": lambda: b"LITERTLM" + bytes(60),
     "c_array": lambda: b"/* a model {1, 2} */\nunsigned char m[] = {\n  0x1c, 0x00,\n};\nunsigned int m_len = 2;\n",
     "hex": lambda: b"00000000: 1c00 0000 5446 4c33 1400 2000 1c00 1800  ....TFL3.. .....\n",
     "hdf5": lambda: b"\x89HDF\r\n\x1a\n" + bytes(100),
@@ -73,6 +88,8 @@ def test_there_is_one_of_each() -> None:
     assert kind_of(saved(_use_new_zipfile_serialization=False)) == KINDS["torch"]
     assert "qtorch quantize NET.pt --data DATA" in KINDS["torch"].as_model
     assert kind_of(bytes(range(1, 60))) is None
+    assert kind_of(b"\x7fELF" + bytes(60)) == kind_of(b"MZ" + bytes(60)) == KINDS["program"]
+    assert kind_of("some words".encode("utf-16")) == KINDS["text"]
     assert kind_of(zipped("model.tflite")[:-10]) == KINDS["zip"]
 
 
@@ -85,6 +102,24 @@ def test_it_is_called_what_it_is(name: str, tmp_path: Path, capsys: pytest.Captu
         said = capsys.readouterr().err
         assert f"got {KINDS[name].words}. Remedy: {KINDS[name].as_model}" in said
         assert str(path) in said
+
+
+def test_a_folder_is_called_what_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    empty, files, saved_model = (tmp_path / name for name in ("empty", "files", "saved"))
+    for folder in (empty, files, saved_model):
+        folder.mkdir()
+    for name in "dcbaf":
+        (files / f"{name}.tflite").touch()
+    (saved_model / "saved_model.pb").touch()
+    words = {
+        empty: "got a folder. Remedy: pass a .tflite file.",
+        files: "got a folder. Remedy: pass one of the files in it: a.tflite, b.tflite, c.tflite and 2 more.",
+        saved_model: "got a folder with a SavedModel of TensorFlow. Remedy: convert it: tf.lite.TFLiteConverter.from_",
+    }
+    for command in ("summary", "verify", "profile", "lint"):
+        for folder, said in words.items():
+            assert export_main([command, str(folder)]) == 2
+            assert said in capsys.readouterr().err
 
 
 def test_a_model_in_a_text_of_c_is_read(network: fx.GraphModule, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -94,3 +95,12 @@ def test_a_project_of_a_file_whose_ends_are_other_integers_is_refused_in_words_o
     assert "got int16 at 'x'. Remedy: leave --firmware out" in said
     assert "layers=" not in said
     assert "export." not in said
+
+
+def test_the_page_of_editions_has_the_numbers_of_the_file_that_came(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(dilated([[2, 2], [2, 2]], 8, behind=product))
+    words = ["compile", str(tmp_path / "m.tflite"), "--target", "host", "--samples", "20", "--tflite"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    proof = json.loads((tmp_path / "out" / "parity.json").read_text())
+    found = [each for findings in proof["editions"].values() if findings != "agrees" for each in findings]
+    assert {each["operator"] for each in found if each["name"] == "BATCH_MATMUL"} == {4}

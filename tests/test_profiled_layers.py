@@ -79,6 +79,17 @@ def test_the_page_adds_layers_up_and_says_what_is_unknown() -> None:
     assert "cycles of m, n: unknown: no gcc" in page or "cycles of n: unknown: no gcc" in page
 
 
+@pytest.mark.parametrize("parts", [(0.5, 0.5, 0.5), (1.5, 2.5, 7.0), (10.4, 20.4, 30.4), (0.6, 0.6, 0.6)])
+def test_means_that_are_no_whole_numbers_add_up_on_the_page(parts: tuple[float, float, float]) -> None:
+    graph = graph_of(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), 4)
+    counted = MachineProfile("m", "cortex-m4", "cycles", median=100, layers=dict(zip((-1, 0, 1), parts, strict=True)))
+    layers = tuple(graph_layer(graph, i, node, {"m": parts[i + 1]}) for i, node in enumerate(graph.nodes))
+    page = plain_text(profile_page(Profile(10, None, "none", layers, (counted,), ())))
+    *rows, total = (int(count) for count in re.findall(r"^.*(?:fully_connected|copies of|all).* (\d+)$", page, re.M))
+    assert len(rows) == 3
+    assert sum(rows) == total == round(sum(parts))
+
+
 @pytest.mark.parametrize("optimize", ["size", "ram"])
 def test_marks_are_comments_and_nothing_else(optimize: Optimize) -> None:
     network = c_network(graph_of(Residual(), 2, 5, 6), "cortex-m4", optimize)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from export.boards import board
 from export.faults.avoided import Avoided, avoided, newer_edition, refusal
-from export.faults.found import faults_by_edition, faults_in
+from export.faults.found import Finding, faults_by_edition, faults_in
 from export.graph.ir import Graph
 from export.options import ExportOptions
 from qtorch.editions.edition import Edition
@@ -16,16 +16,18 @@ from qtorch.editions.known import EDITIONS
 __all__ = ["edition_figures", "editions_of", "for_edition", "require_edition"]
 
 
-def editions_of(model: bytes, cpu: str) -> dict[str, Any]:
+def editions_of(model: bytes, cpu: str, told: Callable[[Finding], Finding] | None = None) -> dict[str, Any]:
     """Of each known edition ``"agrees"``, or what it computes otherwise or refuses.
 
     Args:
         model: the file that is exported.
         cpu: of the board, as boards name processors.
+        told: the finding with its operator as whoever reads it numbers them; as the file does, if left out.
     """
     found = faults_by_edition(model, EDITIONS.values(), cpu)
     return {
-        name: [finding.as_json() for finding in findings] if findings else "agrees" for name, findings in found.items()
+        name: [(told(finding) if told else finding).as_json() for finding in findings] if findings else "agrees"
+        for name, findings in found.items()
     }
 
 

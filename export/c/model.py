@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export.boards import HOST, Board, machine_of
+from export.boards import BOARDS, HOST, Board, machine_of
 from export.c.canaries import require_disjoint, require_sound_plan
 from export.c.compiled import not_run
 from export.c.memories import memories_of, require_memories_hold
@@ -202,17 +202,17 @@ def _require_program_fits(
         return
     constants = sum(source.constant_bytes.values())
     least = program.flash if network.optimize == "size" else smallest()
-    remedy = "make the network smaller, or choose a larger board"
-    if least <= limits.flash:
+    over = least - limits.flash
+    if over <= 0:
         remedy = f"set export.optimize to balanced, or to size, which takes {least:,} bytes"
     elif limits.asked:
-        remedy = (
-            f"set it to {least:,} at least, which the smallest form takes, make that layer narrower, or leave it out"
-        )
+        remedy = f"set it to {least:,} at least, which the smallest form takes; or {_narrower(over, 'leave some out')}"
+    else:
+        remedy = _narrower(over, _larger(least, source))
     raise BadConfiguration(
         where="export.flash" if limits.asked else f"export.target {board.name}",
         expected=f"at most {limits.flash:,} bytes of flash, program and constants{_of_board(board, limits)}",
-        got=f"{program.flash:,} bytes as compiled, {constants:,} of them constants, {_largest(network, source)}",
+        got=f"{program.flash:,} bytes as compiled, {constants:,} of them constants{_deciding(network, source, over)}",
         remedy=remedy,
     )
 
@@ -222,31 +222,64 @@ def _require_constants(board: Board, network: CNetwork, source: CSource, limits:
     constants = sum(source.constant_bytes.values())
     if limits.flash is None or constants <= limits.flash:
         return
-    narrower = "make that layer narrower, or choose a larger board"
+    over = constants - limits.flash
     if limits.asked:
-        narrower = "make that layer narrower, or set it to more"
+        remedy = _narrower(over, f"set it to more, {constants:,} and what the code takes")
+    else:
+        remedy = _narrower(over, _larger(constants, source))
     if network.optimize == "speed":
-        narrower = f"set export.optimize to balanced; or {narrower}"
-    elif limits.asked:
-        narrower += f": {constants:,} at least, and code on top"
+        remedy = f"set export.optimize to balanced; or {remedy}"
     raise BadConfiguration(
         where="export.flash" if limits.asked else f"export.target {board.name}",
         expected=f"at most {limits.flash:,} bytes of flash, program and constants{_of_board(board, limits)}",
-        got=f"{constants:,} bytes of constants, {_largest(network, source)}",
-        remedy=narrower,
+        got=f"{constants:,} bytes of constants{_deciding(network, source, over)}",
+        remedy=remedy,
     )
+
+
+#: Layers that a refusal names.
+_NAMED = 4
+
+
+def _deciding(network: CNetwork, source: CSource, over: int) -> str:
+    """The nodes with most constants, in words: as few as have what is too much, and how many bytes all others have."""
+    sizes = sorted(source.constant_bytes.items(), key=lambda item: -item[1])
+    named, least = list[tuple[int, int]](), 0
+    for index, size in sizes[:_NAMED]:
+        named.append((index, size))
+        least += size
+        if least >= over:
+            break
+    parts = [f"{size:,} for {_node(network.graph, index)}" for index, size in named]
+    others = sizes[len(named) :]
+    if others:
+        parts.append(f"{sum(size for _, size in others):,} for {len(others)} more")
+    return "".join(f", {part}" for part in parts)
+
+
+def _narrower(over: int, other: str) -> str:
+    return f"make these layers narrower, by {over:,} bytes at least; or {other}"
+
+
+def _larger(flash: int, source: CSource) -> str:
+    """The smallest board that has room, if one has."""
+    ram = source.scratch_bytes + source.state_bytes
+    on_avr = sum(source.constant_bytes.values()) < MOST_AVR_CONSTANTS
+    on_avr = on_avr and max(source.largest_table.values(), default=0) <= LARGEST_AVR_TABLE
+    rooms = [
+        (each.flash, each.name)
+        for each in BOARDS.values()
+        if each.flash is not None and each.flash > flash and (each.ram is None or each.ram >= ram)
+        if on_avr or each.cpu != "avr"
+    ]
+    if not rooms:
+        return f"choose a larger board than any that is known here, with {flash:,} bytes and more"
+    size, name = min(rooms)
+    return f"choose a larger board: of those known here {name} is the smallest with room, {size:,} bytes"
 
 
 def _of_board(board: Board, limits: Limits) -> str:
     return "" if limits.asked else f" ({board.description})"
-
-
-def _largest(network: CNetwork, source: CSource) -> str:
-    """The node whose constants are most, in words."""
-    if not source.constant_bytes:
-        return "none of them of a layer"
-    index = max(source.constant_bytes, key=lambda i: source.constant_bytes[i])
-    return f"{source.constant_bytes[index]:,} of them for {_node(network.graph, index)}"
 
 
 def _require_ram(board: Board, network: CNetwork, source: CSource) -> None:

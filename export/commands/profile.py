@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -187,29 +188,25 @@ def profile_page(costs: Profile) -> Iterator[Block]:
     machines = [machine for machine in costs.machines if machine.layers]
     cycled = [machine for machine in machines if machine.layer_cycles]
     counting = (*(m.machine for m in machines), *(f"{m.machine}, cycles >=" for m in cycled))
+    columns = [_whole(each) for each in (*(m.layers for m in machines), *(m.layer_cycles for m in cycled))]
     head = ("#", "op", "tensor", "output", "MACs", "parameters", "bytes", "activations", *counting)
     rows = tuple(
         (
             *(layer.index, layer.op, layer.name, "x".join(map(str, layer.output)), _count(layer.macs)),
             *(f"{layer.parameters:,}", f"{layer.constant_bytes:,}", f"{layer.activation_bytes:,}"),
-            *(f"{layer.counted[m.machine]:,.0f}" for m in machines),
-            *(f"{layer.cycles[m.machine]:,.0f}" for m in cycled),
+            *(f"{each.get(layer.index, 0):,}" for each in columns),
         )
         for layer in costs.layers
     )
     if machines:
-        taken = (*(machine.layers for machine in machines), *(machine.layer_cycles for machine in cycled))
-        rest = (f"{each[-1]:,.0f}" for each in taken)
+        rest = (f"{each[-1]:,}" for each in columns)
         rows = (*rows, ("", "the call, and copies of outputs and states", *[""] * 6, *rest))
     uncounted = [layer.op for layer in costs.layers if layer.macs is None]
     sums = [sum(getattr(layer, name) for layer in costs.layers) for name in ("parameters", "constant_bytes")]
     macs = f"{'>= ' if uncounted else ''}{costs.macs:,}"
     # What other subgraphs hold is not looked at.
     more = ">= " if {layer.op.upper() for layer in costs.layers} & CALLING else ""
-    counts = (
-        *(f"{sum(machine.layers.values()):,.0f}" for machine in machines),
-        *(f"{sum(machine.layer_cycles.values()):,.0f}" for machine in cycled),
-    )
+    counts = (f"{sum(each.values()):,}" for each in columns)
     total = ("", "all", "", "", macs, *(f"{more}{n:,}" for n in sums), "", *counts)
     yield Table(head, "rlllrrrr" + "r" * len(counting), (*rows, total), "layers")
     yield Line()
@@ -247,6 +244,12 @@ def profile_page(costs: Profile) -> Iterator[Block]:
             ),
             "estimates for boards",
         )
+
+
+def _whole(counted: Mapping[int, float]) -> dict[int, int]:
+    """Means over samples as whole numbers, whose sum is that of the means."""
+    ends = [0, *(round(end) for end in itertools.accumulate(counted.values()))]
+    return {index: last - first for index, (first, last) in zip(counted, itertools.pairwise(ends), strict=True)}
 
 
 def _of_layers(costs: Profile) -> Iterator[Block]:

@@ -14,7 +14,7 @@ from export.bundle.folder_replacement import finish_interrupted
 from export.command_line.reader import POSITIONAL, read_options
 from export.commands.summary_page import summary_page
 from export.console.terminal import show
-from export.file_kinds import c_array
+from export.file_kinds import KINDS, c_array
 from export.tflite.stored_proof import require_stored_proof
 from export.tflite.summary import summarize
 from export.tflite.writer import IDENTIFIER
@@ -68,6 +68,26 @@ def _finite(figures: Any) -> Any:
     return str(figures) if isinstance(figures, float) and not math.isfinite(figures) else figures
 
 
+#: Files in a folder that a refusal names.
+_NAMED = 3
+
+
+def _folder(path: Path) -> BadModelFile:
+    """What a folder is, where a file was expected, and what to do."""
+    models = sorted(each.name for each in path.glob("*.tflite"))
+    got, remedy = "a folder", "pass a .tflite file"
+    if (path / "saved_model.pb").exists():
+        got, remedy = f"a folder with {KINDS['saved_model'].words}", _SAVED_MODEL
+    elif models:
+        more = f" and {len(models) - _NAMED} more" if len(models) > _NAMED else ""
+        remedy = f"pass one of the files in it: {', '.join(models[:_NAMED])}{more}"
+    return BadModelFile(where=str(path), expected="a .tflite file", got=got, remedy=remedy)
+
+
+_SAVED_MODEL = (
+    "convert it: tf.lite.TFLiteConverter.from_saved_model, with a representative_dataset and "
+    "OpsSet.TFLITE_BUILTINS_INT8 for an integer model"
+)
 #: Bytes of a model file that are read at most; the schema's own offsets end here.
 _LARGEST = 2**31
 
@@ -80,6 +100,8 @@ def read_model(path: Path) -> bytes:
     """
     try:
         finish_interrupted(path.parent)
+        if path.is_dir():
+            raise _folder(path)
         if path.stat().st_size > _LARGEST:
             raise BadModelFile(
                 where=str(path), expected=f"at most {_LARGEST:,} bytes", got=f"{path.stat().st_size:,}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from export.compiled_file.given_inputs import given_inputs
 from export.compiled_file.model_in_file import ModelInFile, model_in_file
 from export.compiled_file.proof import judged_again, judged_c, judged_file, require_judge
 from export.compiled_file.request import Request
-from export.compiled_file.tflm_form import TflmForm, faults_of_file, tflm_form
+from export.compiled_file.tflm_form import TflmForm, faults_of_file, in_given_file, tflm_form
 from export.cost.board_cost import board_cost, counted_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.device.firmware_project import firmware_project
@@ -158,7 +159,7 @@ def _assembled(
         headers = c_headers(name, model.core, layouts, None, vectors)
     else:
         headers = device_headers(name, form.written, None, vectors, request.edition)
-    editions = editions_of(model.data, target.cpu)
+    editions = editions_of(model.data, target.cpu, partial(in_given_file, model))
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     metrics |= {"fewer": fewer} if fewer else {}
     metrics |= {"moved_inside": model.moved} if model.moved else {}

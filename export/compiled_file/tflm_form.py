@@ -19,7 +19,7 @@ from export.interface.tensor_layout import TensorLayout
 from export.tflite.model_file import model_file
 from export.tflite.writer import nodes_of_operators
 
-__all__ = ["TflmForm", "faults_of_file", "tflm_form"]
+__all__ = ["TflmForm", "faults_of_file", "in_given_file", "tflm_form"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,13 @@ def faults_of_file(model: ModelInFile, request: Request) -> tuple[Finding, ...]:
     if not _runs_tflm(request):
         return ()
     found = faults_in(model.data, request.edition, request.target.cpu, model.where)
-    # What TFLite Micro would compute by chance was written again before anything else was done.
-    return tuple(_in_file(model, each, each.output) for each in found) if model.folded else found
+    return tuple(in_given_file(model, each) for each in found)
+
+
+def in_given_file(model: ModelInFile, finding: Finding) -> Finding:
+    """What an operator of a model's data meets, by its number in the file as it came: what TFLite Micro would compute
+    by chance was written again before anything else was done."""
+    return _in_file(model, finding, finding.output) if model.folded else finding
 
 
 def _in_file(model: ModelInFile, finding: Finding, output: str) -> Finding:

@@ -18,11 +18,15 @@ from qtorch.ops import ROWS
 from qtorch.row.row import Attrs, Row
 from qtorch.row.shape_rule import BadShape
 
-__all__ = ["Graph", "MalformedGraph", "Node", "State", "Value", "View", "check", "require_shapes"]
+__all__ = ["BrokenConstraint", "Graph", "MalformedGraph", "Node", "State", "Value", "View", "check", "require_shapes"]
 
 
 class MalformedGraph(AssertionError):
     """A graph breaks a rule that every graph satisfies: a defect of the pass or reader that made it."""
+
+
+class BrokenConstraint(MalformedGraph):
+    """A node has grids that its row does not compute with."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +289,7 @@ def check(graph: Graph, *, laid_out: bool = True) -> Graph:
             raise MalformedGraph(f"{where}: inputs {missing} are not ready, or one of {node.outputs} is made twice")
         violations = node.row.violations(graph.qparams(node)) if not graph.is_float(node) else []
         if violations:
-            raise MalformedGraph(f"{where}: {'; '.join(violations)}")
+            raise BrokenConstraint(f"{where}: {'; '.join(violations)}")
         if laid_out:
             try:
                 require_shapes(graph, node, known)

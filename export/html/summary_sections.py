@@ -274,7 +274,13 @@ def _editions(facts: Facts) -> Markup:
     if figures is None:
         return Markup()
     rows = [
-        [name, each["operator"], each["name"], each["words"], each["effect"]]
+        [
+            name,
+            "written again" if each["operator"] is None else each["operator"],
+            each["name"],
+            each["words"],
+            each["effect"],
+        ]
         for name, findings in facts.parity.get("editions", {}).items()
         if findings != "agrees"
         for each in findings

@@ -24,6 +24,7 @@ from export.parity.reference import activations, interpreted, sample_count
 from export.parity.shifted_ends import in_other_codes
 from export.tflite.contents import read_contents
 from export.tflite.file_data import FileTensor
+from export.tflite.reader import REMEDY_OF_ANY
 from export.tflite.soundness import elements, require_sound
 from qtorch.errors import BadModelFile, ParityError
 
@@ -84,6 +85,10 @@ def judged_by_tflm(
     return Judged(TFLM.name, TFLM.version, sample_count(graph, samples), outputs)
 
 
+_OTHER_OPERATORS = (
+    "write that part of the network in operators that TFLite Micro computes with these integers (those known here "
+    "stand in docs/operators.md), and convert it again"
+)
 #: Elements of the inputs with which TFLite Micro is asked about a file that can't be read here, and seconds for it.
 _ASKED_WITH, _ASKED_FOR = 2**24, 10.0
 
@@ -101,7 +106,7 @@ def told_by_tflm(unknown: BadModelFile, model: bytes, where: str = "model") -> B
     if TFLM.absent() or sum(map(elements, tensors)) > _ASKED_WITH:
         return unknown
     try:
-        inputs = tuple(np.zeros(tensor.shape, tensor.dtype) for tensor in tensors)
+        inputs = tuple(np.zeros(tensor.shape or (1,), tensor.dtype) for tensor in tensors)
     except TypeError:
         # Of strings or handles.
         return unknown
@@ -113,8 +118,7 @@ def told_by_tflm(unknown: BadModelFile, model: bytes, where: str = "model") -> B
         return BadModelFile(
             where=where, expected="a network that TFLite Micro runs",
             got=f"{unknown.got}; and it does not run there either: {refused.words}",
-            remedy="write that part of the network in operators that TFLite Micro computes with these integers (those "
-            "known here stand in docs/operators.md), and convert it again",
+            remedy=_OTHER_OPERATORS if unknown.remedy == REMEDY_OF_ANY else unknown.remedy,
         )  # fmt: skip
     return unknown
 

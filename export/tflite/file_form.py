@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from export.tflite.equivalents.equivalents import in_known_operators
 from export.tflite.equivalents.float_functions import parts_of_tables
 from export.tflite.equivalents.front_end import signals
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.form import CONVERT_INT8, FileForm, Form
+from export.tflite.soundness import require_sound
 from export.tflite.zero_points import shifted_int16, shifted_weights
 
 __all__ = ["file_form", "require_integers", "require_on_tflm"]
@@ -96,7 +98,7 @@ def _integers(contents: FileContents) -> str:
     ends = {tensor.dtype for tensor in entry.tensors_at((*entry.inputs, *entry.outputs))}
     numbers = " and ".join(sorted(kinds)) or "integers"
     tables = _float_operators(contents)
-    between = f", with {_counted(tables)} in float32, which are tables of codes" if tables else ""
+    between = f", with {_counted(tables)} in float32, which are computed on codes" if tables else ""
     return f"a network of {numbers}" + (", with float32 at its ends" if "float32" in ends else "") + between
 
 
@@ -317,6 +319,8 @@ def _floats(contents: FileContents) -> FileForm | None:
     names = _float_operators(contents, parts_of_tables(contents))
     if not names:
         return None
+    if any(o.name in _ENDS for _, o in _everywhere(contents)) and not _float_operators(_as_read(contents)):
+        return None
     others = [o.name for g, o in _everywhere(contents) if o.name not in _ENDS and _of_integers(g, o)]
     if not others:
         return FileForm(
@@ -331,6 +335,16 @@ def _floats(contents: FileContents) -> FileForm | None:
         "the converter left in float32 what it has no integers for",
         f"write these in other operators, or cut the file before them; {CONVERT_INT8}, which then names them",
     )
+
+
+def _as_read(contents: FileContents) -> FileContents:
+    """In operators that are known here, which have codes in the place of many floats."""
+    try:
+        require_sound(contents)
+        return in_known_operators(contents)
+    # Whatever operands say that nobody has looked at yet.
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return contents
 
 
 def _of_integers(graph: FileSubgraph, operator: FileOperator) -> bool:

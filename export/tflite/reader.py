@@ -11,7 +11,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
+from export.graph.ir import BrokenConstraint, Graph, MalformedGraph, Node, State, Value, check
 from export.graph.passes.foreign.behind_samples import behind_samples
 from export.tflite.constants import constant
 from export.tflite.contents import read_contents
@@ -34,13 +34,14 @@ from qtorch.row.fused_activation import FUSED_ACTIVATIONS
 from qtorch.row.row import Row, TFLite
 from qtorch.row.tflite_cell import COUNTED_BY
 
-__all__ = ["graph_of", "read_tflite"]
+__all__ = ["REMEDY_OF_ANY", "graph_of", "read_tflite"]
 
 _REMEDY = "pass a file that this project exported, or export it again"
-_REMEDY_OF_ANY = (
-    "write that part of the network in operators that are known here, as docs/operators.md lists them, and \
+#: Converters give the range of 0 alone one of about a millionth, or less.
+_NOTHING, _CODES = 1e-5, ("int8", "int16", "uint8")
+#: Where no more is known.
+REMEDY_OF_ANY = "write that part of the network in operators that are known here, as docs/operators.md lists them, and \
 convert it again"
-)
 
 
 def read_tflite(model: bytes, where: str = "model", *, aligned: bool = True) -> Graph:
@@ -78,8 +79,22 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
             if aligned
             else "a network that can be read to the last bit",
             got=f"{error}",
-            remedy=_REMEDY if aligned else _REMEDY_OF_ANY,
+            remedy=_REMEDY if aligned else _remedy(contents, error),
         ) from error
+
+
+def _remedy(contents: FileContents, error: BaseException) -> str:
+    """Of a file that anyone wrote: grids that no row computes with are mostly those of a layer that gives nothing."""
+    if isinstance(error, BrokenConstraint):
+        for tensor in contents.subgraphs[0].tensors:
+            # Widest of 8 or 16 bits, in real numbers.
+            reach = max(tensor.scale, default=1.0) * 2 ** (15 if tensor.dtype == "int16" else 8)
+            if tensor.dtype in _CODES and not tensor.constant_bytes and reach < _NOTHING:
+                return (
+                    f"{tensor.words} reaches from {-reach:.0e} to {reach:.0e}: what computes it gave 0 for all "
+                    "representative data; convert again with data like those of training, and with trained weights"
+                )
+    return REMEDY_OF_ANY
 
 
 def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:

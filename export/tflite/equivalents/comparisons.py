@@ -15,12 +15,14 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 
 from export.tflite.equivalents.draft import Draft
+from export.tflite.equivalents.float_functions import of_one_code
+from export.tflite.equivalents.quantized_floats import dequantized
 from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.tables import put_table
 from export.tflite.file_data import FileContents, FileOperator, FileTensor
 from qtorch.numbers.fixedpoint import quantize_multiplier, requantize
 
-__all__ = ["COMPARISONS", "both", "chosen", "compared", "either", "neither", "with_answers_as_codes"]
+__all__ = ["COMPARISONS", "both", "chosen", "compared", "either", "every", "neither", "with_answers_as_codes"]
 
 _LOW, _HIGH = -128, 127
 _EVERY = np.arange(_LOW, _HIGH + 1)
@@ -67,11 +69,21 @@ _OPPOSITE = {"GREATER": "LESS", "GREATER_EQUAL": "LESS_EQUAL", "LESS": "GREATER"
 
 
 def compared(draft: Draft, operator: FileOperator) -> None:
-    """EQUAL, NOT_EQUAL, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL of int8."""
+    """EQUAL, NOT_EQUAL, GREATER, GREATER_EQUAL, LESS, LESS_EQUAL of int8, and of floats that int8 became."""
     (output,), pair = operator.outputs, operator.inputs
-    if len(pair) != 2 or any(draft.tensors[index].dtype != "int8" for index in pair):
-        raise ValueError(f"{', '.join(map(draft.words, pair))}: comparisons of int8 alone are known here")
-    numbers = [_numbers(draft, index) for index in pair]
+    kinds = {draft.tensors[index].dtype for index in pair}
+    if kinds == {"float32"} and (answered := of_one_code(draft, pair)) is not None:
+        codes, values = answered
+        put_table(draft, codes, _ON_NUMBERS[operator.name](*values).astype(np.int8), output)
+        return
+    if kinds == {"float32"}:
+        found = [dequantized(draft, index) for index in pair]
+        pair = tuple(index for index in found if index is not None)
+    elif len(pair) != 2 or kinds != {"int8"}:
+        pair = ()
+    if len(pair) != 2:
+        raise ValueError(f"{', '.join(map(draft.words, operator.inputs))}: comparisons of int8 alone are known here")
+    numbers = [_numbers(draft, index) if kinds == {"int8"} else _floats(draft, index) for index in pair]
     for place, index in enumerate(pair):
         data, other = draft.data(index), pair[1 - place]
         if data is not None and len(np.unique(data)) == 1 and draft.shape(other) == draft.shape(output):
@@ -99,6 +111,12 @@ def _numbers(draft: Draft, index: int) -> np.ndarray:
     multiplier = quantize_multiplier(torch.tensor(tensor.scale[0], dtype=torch.float64))
     wide = torch.from_numpy((_EVERY - tensor.zero_point[0]) << _SHIFT)
     return requantize(wide, multiplier).numpy()
+
+
+def _floats(draft: Draft, index: int) -> np.ndarray:
+    """What DEQUANTIZE makes of every code."""
+    tensor = draft.tensors[index]
+    return (tensor.scale[0] * (_EVERY - tensor.zero_point[0])).astype(np.float32)
 
 
 def _put_order(
@@ -158,6 +176,11 @@ def both(draft: Draft, operator: FileOperator) -> None:
 def either(draft: Draft, operator: FileOperator) -> None:
     """LOGICAL_OR: the higher code."""
     _put_both(draft, "MAXIMUM", *operator.inputs, *operator.outputs)
+
+
+def every(draft: Draft, operator: FileOperator) -> None:
+    """REDUCE_ALL: the lowest code."""
+    draft.operators.append(replace(operator, name="REDUCE_MIN"))
 
 
 def neither(draft: Draft, operator: FileOperator) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from export.tflite.equivalents.biases import with_bias_of_sums
 from export.tflite.equivalents.blocks import batch_to_space, space_to_batch
-from export.tflite.equivalents.comparisons import both, chosen, compared, either, neither, with_answers_as_codes
+from export.tflite.equivalents.comparisons import both, chosen, compared, either, every, neither, with_answers_as_codes
 from export.tflite.equivalents.dilations import with_dilations
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.float_functions import moved_as_codes, product, quantized
@@ -17,6 +17,7 @@ from export.tflite.equivalents.movements import broadcast_to, depth_to_space, ga
 from export.tflite.equivalents.options import with_options
 from export.tflite.equivalents.pieces import embedded, filled, gathered_by_places, strided, updated
 from export.tflite.equivalents.places import numbers_of_places
+from export.tflite.equivalents.quantized_floats import looked_through
 from export.tflite.equivalents.ranks import with_equal_ranks
 from export.tflite.equivalents.shapes import (
     batch_first,
@@ -41,6 +42,8 @@ Equivalent = Callable[[Draft, FileOperator], None]
 #: By operator of the schema, what stands for it.
 EQUIVALENTS: Mapping[str, Equivalent] = {
     "ABS": absolute,
+    "ARG_MAX": looked_through,
+    "ARG_MIN": looked_through,
     "BATCH_TO_SPACE_ND": batch_to_space,
     "BROADCAST_TO": broadcast_to,
     "CAST": numbers_of_places,
@@ -67,6 +70,7 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "NOT_EQUAL": compared,
     "PACK": packed,
     "QUANTIZE": quantized,
+    "REDUCE_ALL": every,
     "RESHAPE": reshaped,
     "SELECT_V2": chosen,
     "SPACE_TO_BATCH_ND": space_to_batch,

@@ -13,15 +13,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from export.tflite.equivalents.draft import Draft
 from export.tflite.equivalents.places import is_number_of_place
+from export.tflite.equivalents.quantized_floats import codes_of, fit, in_steps, other_codes, rows_of_codes
 from export.tflite.equivalents.tables import put_table
 from export.tflite.file_data import FileContents, FileOperator
-from qtorch.numbers.functional import round_half_away
 
-__all__ = ["moved_as_codes", "parts_of_tables", "product", "quantized"]
+__all__ = ["moved_as_codes", "of_one_code", "parts_of_tables", "product", "quantized"]
 
 _LOW, _HIGH = -128, 127
 _EVERY = np.arange(_LOW, _HIGH + 1)
@@ -134,20 +133,19 @@ def quantized(draft: Draft, operator: FileOperator) -> None:
     (source,), (output,) = operator.inputs, operator.outputs
     found = _function(draft, operator)
     if found is None:
-        draft.operators.append(operator)
+        if not (rows_of_codes(draft, operator) or other_codes(draft, operator)):
+            draft.operators.append(operator)
         return
     codes, values = found.codes, found.values
-    scale, zero_point = draft.tensors[output].scale[0], draft.tensors[output].zero_point[0]
-    with np.errstate(all="ignore"):
-        steps = values / np.float32(scale)
-    wrong = ~(np.abs(steps) < np.float32(2**30))
+    steps = in_steps(values, draft.tensors[output])
+    wrong = ~fit(steps)
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         raise ValueError(
             f"code {_EVERY[at]} of {draft.words(codes)} becomes {values[at]:g} in {draft.words(source)}, of which C "
             "does not say what integer it is: each processor may have another"
         )
-    table = (round_half_away(torch.from_numpy(steps)).numpy().astype(np.int64) + zero_point).clip(_LOW, _HIGH)
+    table = codes_of(steps, draft.tensors[output])
     if draft.tensors[codes].grid == draft.tensors[output].grid and (table == _EVERY).all():
         draft.reshape(codes, output)
     else:
@@ -172,6 +170,11 @@ def moved_as_codes(draft: Draft, operator: FileOperator) -> FileOperator | None:
     inputs = (*operator.inputs[:at], codes, *operator.inputs[at + 1 :])
     moved = tuple(draft.computed(codes, draft.shape(each)) for each in operator.outputs)
     return replace(operator, inputs=inputs, outputs=moved)
+
+
+def of_one_code(draft: Draft, pair: Sequence[int]) -> tuple[int, list[np.ndarray]] | None:
+    """The int8 tensor whose number alone two float ones hang on, and both for each of its codes."""
+    return _Cone(draft, moved=False).together(pair)
 
 
 def parts_of_tables(contents: FileContents) -> frozenset[int]:
@@ -245,18 +248,24 @@ class _Cone:
 
     def function(self, tensor: int) -> _Table | None:
         """Of one number of int8; ``None`` of any other float tensor."""
+        found = self.together([tensor])
+        return None if found is None else _Table(found[0], found[1][0], frozenset(self.parts))
+
+    def together(self, tensors: Sequence[int]) -> tuple[int, list[np.ndarray]] | None:
+        """Of one number of int8, all of them; those of constants among them are spread over its shape."""
         try:
             with np.errstate(all="ignore"):
-                values = self._values(tensor)
+                values = [self._values(tensor) for tensor in tensors]
         # A file that nobody has looked at yet may leave operands out, and constants cut off.
         except (_Unknown, IndexError, ValueError):
             return None
         if len(self.codes) != 1:
             return None
         (codes,) = self.codes
-        if not self.moved and self.draft.shape(codes) != self.draft.shape(tensor):
+        shape = np.broadcast_shapes(*map(self.draft.shape, tensors))
+        if not self.moved and self.draft.shape(codes) != shape:
             return None
-        return _Table(codes, np.broadcast_to(values, _EVERY.shape), frozenset(self.parts))
+        return codes, [np.broadcast_to(each, _EVERY.shape) for each in values]
 
     def _values(self, tensor: int) -> np.ndarray:
         """Of each code; a single one of a constant."""

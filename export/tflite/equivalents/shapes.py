@@ -97,8 +97,11 @@ def split_by_sizes(draft: Draft, operator: FileOperator) -> None:
 
 
 def dense(draft: Draft, operator: FileOperator) -> None:
-    """FULLY_CONNECTED of a vector, which is one row."""
+    """FULLY_CONNECTED of a vector, which is one row; by weights that are computed, the product of two matrices."""
     source, output = operator.inputs[0], operator.outputs[0]
+    if _is_product(draft, operator):
+        _put_product(draft, operator)
+        return
     if len(draft.shape(source)) != 1 or draft.data(source) is not None or len(operator.outputs) != 1:
         draft.operators.append(operator)
         return
@@ -107,6 +110,27 @@ def dense(draft: Draft, operator: FileOperator) -> None:
     made = draft.computed(output, (1, *draft.shape(output)[-1:]))
     draft.operators.append(replace(operator, inputs=(row, *operator.inputs[1:]), outputs=(made,)))
     draft.reshape(made, output)
+
+
+def _is_product(draft: Draft, operator: FileOperator) -> bool:
+    """Whether both operands are computed, and nothing is added."""
+    _, weights, *bias = operator.inputs
+    if weights == -1 or any(index != -1 for index in bias) or operator.options.get("FusedActivationFunction"):
+        return False
+    operands = [*operator.inputs[:2], *operator.outputs]
+    return draft.data(weights) is None and all(draft.tensors[index].dtype == "int8" for index in operands)
+
+
+def _put_product(draft: Draft, operator: FileOperator) -> None:
+    """BATCH_MATMUL with the other operand's rows, of one sample: rows here count nothing."""
+    (one, other, *_), (output,) = operator.inputs, operator.outputs
+    depth = draft.shape(other)[-1]
+    operands = [draft.computed(each, (1, math.prod(draft.shape(each)) // depth, depth)) for each in (one, other)]
+    for given, made in zip((one, other), operands, strict=True):
+        draft.reshape(given, made)
+    product = draft.computed(output, (1, *(draft.shape(each)[1] for each in operands)))
+    draft.put("BATCH_MATMUL", operands, [product], "BatchMatMulOptions", {"AdjX": False, "AdjY": True})
+    draft.reshape(product, output)
 
 
 def transposed_convolution(draft: Draft, operator: FileOperator) -> None:
