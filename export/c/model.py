@@ -207,7 +207,7 @@ def _require_program_fits(
         remedy = f"set export.optimize to balanced, or to size, which takes {least:,} bytes"
     elif limits.asked:
         remedy = (
-            f"set it to {least:,} at least, which the smallest form takes, make that layer narrower, or leave it out"
+            f"set it to {least:,} at least, which the smallest form takes, make the network smaller, or leave it out"
         )
     raise BadConfiguration(
         where="export.flash" if limits.asked else f"export.target {board.name}",
