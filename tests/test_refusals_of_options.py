@@ -86,6 +86,10 @@ READER = (
     ('Parser key "trainer.callbacks":\n  Subtypes: [list[a.b.Callback], <class \'a.b.Callback\'>, '
      "<class 'NoneType'>]\n  Given value: x\n",
      "--trainer.callbacks: expected a list of Callback or Callback or null, got 'x'."),
+    ('Parser key "model":\n    - Problem with given class_path \'a.Net\':\n        No module named \'pandas\'\n',
+     "Remedy: install pandas, which that module imports."),
+    ('Parser key "model":\n    - Problem with given class_path \'a.b.Net\':\n        No module named \'a.b\'\n',
+     "Remedy: name one by its module, "),
     ("something that nobody has thought of.", "something that nobody has thought of. Remedy: "),
 )  # fmt: skip
 

@@ -88,7 +88,10 @@ def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
     if len({record.samples for record in records.values()}) > 1:
         return no_verdict("the test loader gives every network other samples; let it give the same ones each time")
     if len(outputs) < len(records):
-        return no_verdict("test_step does not call self.net once a batch with one tensor: samples can't be compared")
+        return no_verdict(
+            "test_step does not call self.net with one tensor, the same each time, in every batch: samples can't be "
+            "compared; let it take all figures from the output of one call"
+        )
     if not all(map(math.isfinite, figures.values())):
         return no_verdict(f"{name} is not finite{_not_finite_in(records[device])}")
     composed = _composed(subject.evaluation, name, figures, outputs, records[device])

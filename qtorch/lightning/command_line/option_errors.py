@@ -30,6 +30,7 @@ _ONE_TYPE = re.compile(r"Expected a <class '([\w.]+)'>\. Got value: ([^\n]*)")
 _NO_SUBCLASS = re.compile(r"Import path does not correspond to a subclass of (\w+)")
 _GIVEN = re.compile(r"Given value: ([^\n]*)")
 _NO_YAML = re.compile(r"Problems parsing config: (.*)", re.DOTALL)
+_LACKING = re.compile(r"No module named '([\w.]+)'")
 _LINE = re.compile(r'in "<[^>]*>", line (\d+), column (\d+)')
 _NO_FILE = re.compile(r"(?:File|Path) does not exist: ('[^']*')")
 _ARGUMENT = re.compile(r"Option '([\w.]+)' is not accepted")
@@ -67,7 +68,11 @@ def in_a_line(message: str, options: Collection[str]) -> str:
         remedy = f"write {meant}" if meant else f"leave it out; there are {', '.join(known) or 'none'}"
         return refusal(option, f"an option of {named[1]}", f"{argument[1]}, which it has not", remedy)
     if named:
-        return refusal(option, "a class that can be imported", f"{named[1]}: {named[2].strip()}", _NAME_A_CLASS)
+        lacking = _LACKING.search(named[2])
+        remedy = _NAME_A_CLASS
+        if lacking is not None and not f"{named[1]}.".startswith(f"{lacking[1]}."):
+            remedy = f"install {lacking[1]}, which that module imports"
+        return refusal(option, "a class that can be imported", f"{named[1]}: {named[2].strip()}", remedy)
     if other := _NO_SUBCLASS.search(message):
         given = _GIVEN.search(message)
         got = given[1].strip() if given else "another class"
