@@ -148,7 +148,13 @@ class QuantizationConfig(LayerConfig):
                     got=", ".join(wrong),
                     remedy="correct the name",
                 )
-            self._default_layer(changes)
+            try:
+                self._default_layer(changes)
+            except BadConfiguration as error:
+                raise BadConfiguration(
+                    where=f"layers[{pattern!r}]: {error.where}", expected=error.expected, got=error.got,
+                    remedy=error.remedy,
+                ) from error  # fmt: skip
 
     def _default_layer(self, changes: Mapping[str, Any]) -> LayerConfig:
         return replace(LayerConfig(**{f.name: getattr(self, f.name) for f in fields(LayerConfig)}), **changes)

@@ -109,7 +109,7 @@ def test_calls_read_them_by_the_first_name(network: str) -> None:
     run = source.files["net_model.c"].split("static void run(void) {")[1]
     read = {name: len(re.findall(rf"\b{name}\b", run)) for name, *_ in arrays(source)}
     assert min(read.values()) == 1
-    assert max(read.values()) == {"gru": 11, "siamese": 2, "waves": 2}[network]
+    assert max(read.values()) == {"gru": 12, "siamese": 2, "waves": 2}[network]
 
 
 @pytest.mark.skipif(c_compiler() is None, reason="no C compiler found; install gcc")
@@ -128,6 +128,20 @@ def test_another_type_or_alignment_or_byte_is_another_table() -> None:
     assert len({table_of(data), table_of(data, words=True), *map(table_of, other)}) == 6
     assert table_of(data.reshape(2, 4)) == table_of(data.copy())
     assert table_of(data.reshape(2, 4).T) == table_of(data.reshape(2, 4).T.copy()) != table_of(data)
+
+
+def test_steps_of_a_gru_have_the_same_constants_however_many_they_are() -> None:
+    """What a gate is at one step it is at all, on one grid: its multipliers are the same, and stand once."""
+
+    def constants(steps: int) -> int:
+        torch.manual_seed(0)
+        x = torch.randn(100, steps, 4)
+        qat = qtorch.prepare(Unrolled(), x[:1])
+        qtorch.calibrate(qat, [x])
+        graph = integer_graph(qat.eval())
+        return sum(c_source("net", c_network(graph, "host", "size")).constant_bytes.values())
+
+    assert constants(12) == constants(6)
 
 
 def test_flash_that_is_asked_for_needs_to_hold_each_once() -> None:

@@ -30,10 +30,14 @@ def _saturated_after(train: Callable[[qtorch.QuantizedNetwork], None], **options
 
 
 def _outgrow(qat: qtorch.QuantizedNetwork) -> None:
-    """Outputs a tenth larger than they were when ranges were measured."""
+    """Outputs half as large again as they were when ranges were measured."""
+    _grow(qat, 1.5)
+
+
+def _grow(qat: qtorch.QuantizedNetwork, times: float) -> None:
     with torch.no_grad():
         for parameter in qat.parameters():
-            parameter.mul_(1.1)
+            parameter.mul_(times)
     qat(modules.TRAIN[0])
 
 
@@ -47,7 +51,19 @@ def test_what_grew_in_quantized_training_has_remedies_that_mend_it() -> None:
     (told,) = _saturated_after(_outgrow)
     assert "Remedy: calibrate again and train on in QUANTIZED, or prepare with head-room, by " in told
     assert "qtorch.QuantizationConfig(margin=0.2)" in told
-    assert _saturated_after(_outgrow_and_calibrate) == _saturated_after(_outgrow, margin=0.2) == []
+    assert _saturated_after(_outgrow_and_calibrate) == _saturated_after(_outgrow, margin=1.0) == []
+
+
+def test_what_grew_by_a_tenth_has_learned_with_the_ends_of_its_range() -> None:
+    """Values lie beyond, and what is cut off of them is less than 1 % of the power of all."""
+    assert _saturated_after(lambda qat: _grow(qat, 1.1)) == []
+    torch.manual_seed(0)
+    qat = qtorch.prepare(nn.Linear(4, 1), torch.zeros(1, 4))
+    qtorch.calibrate(qat, [modules.TRAIN[0]])
+    _grow(qat, 1.1)
+    (found,) = qtorch.saturation(qat, [modules.TRAIN[0]])
+    assert 0 < found.cut_off < 0.01
+    assert not found.outgrown
 
 
 def test_nan_is_no_range_that_is_too_narrow() -> None:

@@ -266,7 +266,7 @@ def test_a_range_that_training_outgrows_is_reported(tmp_path: Path, monkeypatch:
     # What Lightning asks of its reader of options would come out of the block below as an error, were it the first.
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     with pytest.warns(UserWarning, match=r"saturated range: .* outside.*Remedy: .*qat\.margin"):
-        run_fuel("--out", tmp_path / "o", "--qat.margin", 0, "--model.qat_learning_rate", 0.3)
+        run_fuel("--out", tmp_path / "o", "--qat.margin", 0, "--model.qat_learning_rate", 1.0)
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])

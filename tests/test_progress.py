@@ -84,7 +84,7 @@ def test_a_recipe_names_every_stage_of_its_export(
     before = [words for words in recorded.words(0) if words not in ("calibrating", "looking for saturated ranges")]
     expected = (
         "loading the data", "trying the export", "loading the data", "exporting", "writing the integers",
-        "smallest arena", "comparing ", "measuring what each tensor loses", "taking test figures", "comparing sizes",
+        "smallest arena", "comparing ", "taking test figures", "measuring what each tensor loses", "comparing sizes",
         "writing the report",
     )  # fmt: skip
     index = [each for _, each in recorded.begun].index(export)

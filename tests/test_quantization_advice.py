@@ -114,11 +114,24 @@ def test_a_few_outliers_and_another_scale_are_told_apart() -> None:
 
 
 def test_the_largest_of_several_causes_is_named(coarse: Evidence) -> None:
+    coarse = replace(coarse, snr_db=19.0)
     assert advice(coarse)[0] == "coarse arithmetic"
     assert advice(replace(coarse, saturated_error=0.45, weights_error=0.35))[0] == "saturated"
     assert advice(replace(coarse, saturated_error=0.3, weights_error=0.45))[0] == "weights"
     assert advice(replace(coarse, saturated_error=0.3, weights_error=0.25))[0] == "coarse arithmetic"
-    assert advice(replace(coarse, rmse_over_scale=0.69)) == ("", "")
+    assert advice(replace(coarse, rmse_over_scale=0.69, snr_db=21.0)) == ("", "")
+
+
+def test_what_a_range_cuts_off_is_a_fault_where_it_is_much_and_costs(coarse: Evidence) -> None:
+    cut = replace(coarse, saturated_error=0.9, saturated_share=0.3, snr_db=15.0)
+    finding, said = advice(cut)
+    assert finding == "saturated"
+    assert "30.0% of the values" in said
+    assert "qtorch.calibrate once more" in said
+    assert advice(replace(cut, snr_db=21.0)) == ("", ""), "less than 1 % of the power"
+    assert advice(replace(cut, harmless=True)) == ("", ""), "the same weights are no better without"
+    assert advice(replace(cut, role="input", harmless=True))[0] == "saturated", "data of another scale"
+    assert advice(replace(cut, role="input", harmless=True, saturated_share=0.1)) == ("", "")
 
 
 def test_weights_are_not_told_to_be_what_they_are(coarse: Evidence) -> None:

@@ -121,9 +121,15 @@ def test_a_stream_that_lacks_letters_ends_no_command() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("--trainer.max_epchs=3", "no option --trainer.max_epchs; did you mean --trainer.max_epochs?"),
+        (
+            "--trainer.max_epchs=3",
+            "--trainer.max_epchs: expected an option, got a name that none has. Remedy: write --trainer.max_epochs.",
+        ),
         ("--data.words=[no,yes]", '["yes", "no"]'),
-        ("--trainer.callbacks=[tests.plain_lightning.Gone]", "there is no class tests.plain_lightning.Gone"),
+        (
+            "--trainer.callbacks=[tests.plain_lightning.Gone]",
+            "expected a class that can be imported, got tests.plain_lightning.Gone",
+        ),
     ],
 )
 def test_the_error_of_an_option_comes_alone(given: str, said: str, capsys: Any) -> None:

@@ -20,7 +20,7 @@ from export.cost.board_cost import board_cost, counted_in_words
 from export.cost.board_share import BoardShare, in_lines
 from export.cost.choice_cost import choice_costs
 from export.device.firmware_project import firmware_project
-from export.figures.judgement import judgement
+from export.figures.judgement import as_good_as_its_weights, judgement
 from export.figures.quantization_report import csv_text, network_report
 from export.figures.stages import stage_figures
 from export.figures.subject import Subject
@@ -168,16 +168,19 @@ def _measured(
             if files.c is not None:
                 counted = {"inference": board_cost(files.plain, target, options.optimize, limits=files.c.limits)}
     tested = _tested(subject)
-    with phases("measuring what each tensor loses"):
-        errors = (
-            () if tested is None else network_report(network, files.plain, tested, options.input_layout, files.titles)
-        )
     # What was quantized without training is told so, whether here or before it was handed over.
     chosen = network if isinstance(network, QuantizedNetwork) and network.post_training else None
     with phases("taking test figures: float, post-training, quantized, on the device"):
         test = stage_figures(subject, files.graph, files.int8_model, chosen)
     stage = "qat_int8" if chosen is None else "post_training_int8"
     verdict, networks = judgement(subject, test, stage), subject.networks
+    harmless = as_good_as_its_weights(verdict, networks.float_name)
+    with phases("measuring what each tensor loses"):
+        errors = (
+            ()
+            if tested is None
+            else network_report(network, files.plain, tested, options.input_layout, files.titles, harmless)
+        )
     with phases("comparing sizes with those of the default choices"):
         choices = choice_costs(
             files.plain, network, options, target, networks.config, networks.float_network, subject.inputs.get("train"),

@@ -75,8 +75,8 @@ def export_network(
             DataLoader or Dataset. With targets, as in ``(x, y)`` or in a loader's batches, a straight line is compared.
         test: inputs and targets that were not trained on, in the same forms.
         figures: of test inputs, the network's outputs and the targets, all samples together: figures by name, the most
-            telling first. ``None``: accuracy where targets are classes, errors and R2 where they are of the outputs'
-            shape.
+            telling first, each a number, or a tensor ``[N]`` of what samples add, whose mean it is, which a verdict can
+            compare. ``None``: accuracy where targets are classes, errors and R2 where they are of the outputs' shape.
         better: which of them are better the higher, and which the lower.
         float_network: that ``network`` was prepared from, as a copy from before quantized training.
         interface: names, units and scaling of inputs and outputs.

@@ -19,8 +19,9 @@ import yaml  # type: ignore[import-untyped]
 
 from export.command_line.declared import FOLDER, POSITIONAL, POSITIVE, Option, options_of
 from export.command_line.help_page import help_page
+from qtorch.errors import BadInput
 from qtorch.lightning.command_line.boolean_options import TRUTHS
-from qtorch.lightning.command_line.option_errors import no_choice, no_option
+from qtorch.lightning.command_line.option_errors import no_choice, no_option, no_place, refusal
 
 __all__ = ["FOLDER", "POSITIONAL", "POSITIVE", "read_options"]
 
@@ -57,7 +58,12 @@ def _built(kind: type[Options], values: dict[str, Any], prefix: str) -> Options:
             arguments[each.name] = _built(hints[each.name], values, f"{full}.")
         elif full in values:
             arguments[each.name] = values[full]
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    # What a dataclass says of a field of its own, in the option's name.
+    except BadInput as error:
+        where = f"--{prefix}{error.where}" if prefix and error.where in hints else error.where
+        raise type(error)(where=where, expected=error.expected, got=error.got, remedy=error.remedy) from error
 
 
 def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
             continue
         if not equals:
             if not rest or _is_name(rest[0]):
-                _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
+                _refuse(_nothing(option))
             value = rest.pop(0)
         if option.many:
             taken.setdefault(option.name, []).append(value)
@@ -100,7 +106,7 @@ def _values(options: Sequence[Option], words: Sequence[str]) -> dict[str, Any]:
     values |= {name: tuple(_converted(by_name[name], each) for each in said) for name, said in taken.items()}
     for option in options:
         if option.required and option.name not in values:
-            _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
+            _refuse(_nothing(option))
     return values
 
 
@@ -120,8 +126,8 @@ def _place(
     if len(loose) > len(places):
         for word in loose:
             if word in behind:
-                _refuse(f"{behind[word].written}: expected true or false, got {word!r}")
-        _refuse(f"there is no place for {loose[len(places)]!r}; --help says what is taken")
+                _refuse(_no_truth(behind[word], word))
+        _refuse(no_place(loose[len(places)]))
     for option, word in zip(places, loose, strict=False):
         values[option.name] = _converted(option, word)
 
@@ -134,7 +140,7 @@ def _is_name(word: str) -> bool:
 def _converted(option: Option, word: str) -> Any:
     if option.kind is bool:
         if word.lower() not in TRUTHS:
-            _refuse(f"{option.written}: expected true or false, got {word!r}")
+            _refuse(_no_truth(option, word))
         return TRUTHS[word.lower()]
     if option.choices:
         chosen = [each for each in option.choices if str(each) == word]
@@ -145,14 +151,14 @@ def _converted(option: Option, word: str) -> Any:
         return _mapping(option, word)
     if option.kind is Path:
         if not word.strip():
-            _refuse(f"{option.written}: expected {_kind(option)}, got nothing")
+            _refuse(_nothing(option))
         return Path(os.path.expanduser(word))
     try:
         value = option.kind(word)
     except ValueError:
         value = math.nan
     if option.kind in (int, float) and not (0 if POSITIVE in option.marks else -math.inf) < value < math.inf:
-        _refuse(f"{option.written}: expected {_kind(option)}, got {word!r}")
+        _refuse(refusal(option.written, _kind(option), repr(word), _as_in(option)))
     return value
 
 
@@ -162,8 +168,34 @@ def _mapping(option: Option, word: str) -> Mapping[str, Any]:
     except yaml.YAMLError:
         value = None
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value):
-        _refuse(f"{option.written}: expected {_kind(option)}, got {word!r}")
+        _refuse(refusal(option.written, _kind(option), repr(word), _as_in(option)))
     return value
+
+
+def _nothing(option: Option) -> str:
+    return refusal(option.written, _kind(option), "nothing", _as_in(option))
+
+
+def _no_truth(option: Option, word: str) -> str:
+    remedy = f"write {option.written} alone, or leave it out"
+    return refusal(option.written, "true or false", repr(word), remedy)
+
+
+def _as_in(option: Option) -> str:
+    """What to do about a value that is none, or is not there."""
+    if option.positional:
+        return "write it behind the command, before its options"
+    return f"give one, as in {option.written} {_example(option)}"
+
+
+def _example(option: Option) -> str:
+    if option.choices:
+        return str(option.choices[0])
+    if get_origin(option.kind) is Mapping:
+        return """'{"features.*": {"weight_bits": 4}}'"""
+    if option.kind is Path:
+        return "build/mine" if FOLDER in option.marks else "FILE"
+    return {int: "16", float: "0.5"}.get(option.kind, option.written.lstrip("-").upper())
 
 
 def _kind(option: Option) -> str:

@@ -24,9 +24,9 @@ from export.float_networks.data import Pair, data_of, parts_of
 from export.float_networks.named import options_below
 from export.options import ExportOptions
 from qtorch.capture.call_form import tensors_in
+from qtorch.capture.told_apart import inputs_taken
 from qtorch.config import QuantizationConfig
 from qtorch.errors import BadData
-from qtorch.handed_over.data import inputs_taken
 from qtorch.handed_over.tensors import samples_of
 from qtorch.progress import in_lines, stage
 

@@ -69,6 +69,8 @@ class Evaluation:
         training_pairs: of a test and its target: inputs and targets of training samples ``[N, ...]`` in the form in
             which the test has them, or why they are not known.
         of_outputs: figures of outputs for rows that are in memory; ``None`` without such.
+        handed_over: whether a function that a call was given says the figures, of inputs that it holds itself, and no
+            module.
     """
 
     measure: Measure | BadConfiguration
@@ -82,6 +84,7 @@ class Evaluation:
     simple_outputs: Callable[[str], Mapping[str, Tensor]] = _nothing_simple
     training_pairs: Callable[[Record, Tensor], tuple[Tensor, Tensor] | str] = _no_pairs
     of_outputs: OutputFigures | None = None
+    handed_over: bool = False
 
     def required(self) -> Measure:
         """What tests a network.

@@ -8,12 +8,13 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from qtorch.errors import BadConfiguration
 from qtorch.handed_over.words import in_words, shown
 
-__all__ = ["figures_by_name", "ways_by_figure"]
+__all__ = ["figures_by_name", "samples_by_figure", "ways_by_figure"]
 
 
 def ways_by_figure(better: Any) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def figures_by_name(
     """A function of inputs, outputs and targets whose figures are looked at each time that it is called.
 
     Args:
-        function: somebody's own.
+        function: somebody's own; of each figure the number, or a tensor ``[N]`` of what samples add, whose mean it is.
         where: what a person calls it.
         better: what is said of its figures, which have to be there.
         remedy: what is to be done where it gives none.
@@ -58,7 +59,7 @@ def figures_by_name(
             raise refused(expected, in_words(error)) from error
         if not isinstance(said, Mapping) or not said:
             raise refused(expected, shown(said))
-        values = {figure: _number(value) for figure, value in said.items()}
+        values = {figure: _figure(value, len(wanted)) for figure, value in said.items()}
         for figure, value in values.items():
             if not isinstance(figure, str) or not figure or value is None:
                 raise refused(expected, f"{figure!r}: {shown(said[figure])}")
@@ -72,6 +73,23 @@ def figures_by_name(
         return {figure: value for figure, value in values.items() if value is not None}
 
     return figures
+
+
+def samples_by_figure(
+    function: Callable[[Any, Any, Tensor], Any], inputs: Any, outputs: Any, wanted: Tensor
+) -> dict[str, Tensor]:
+    """What every sample adds to the figures of a function that says it: ``[N]`` by name, whose mean is the figure."""
+    said = function(inputs, outputs, wanted)
+    return {figure: torch.as_tensor(value) for figure, value in said.items() if _is_of_samples(value, len(wanted))}
+
+
+def _is_of_samples(value: Any, count: int) -> bool:
+    return isinstance(value, Tensor | np.ndarray) and tuple(value.shape) == (count,) and count > 1
+
+
+def _figure(value: Any, count: int) -> float | None:
+    """A number, or the mean of what samples add; ``None`` of everything else."""
+    return float(torch.as_tensor(value).double().mean()) if _is_of_samples(value, count) else _number(value)
 
 
 def _number(value: Any) -> float | None:

@@ -24,7 +24,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.handed_over.words import in_words
 from qtorch.network.training_check import said_of_training
 
-__all__ = ["judgement"]
+__all__ = ["as_good_as_its_weights", "judgement"]
 
 #: Numbers of an input up to which a straight line is fitted to them.
 _FLAT = 64
@@ -65,6 +65,19 @@ def judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
     return replace(judged, remarks=(*subject.inputs.remarks, *of_training, *judged.remarks))
 
 
+def as_good_as_its_weights(judged: Verdict, float_name: str) -> bool:
+    """Whether figures show that a device is as good as its own weights in float; not so where nothing shows it.
+
+    Args:
+        judged: the verdict on the device.
+        float_name: what a person calls the float network, see :class:`export.figures.subject.Networks`: of a network
+            that was quantized without training these are its weights.
+    """
+    beside = {each.against: each for each in judged.comparisons}
+    own = beside.get(STAGES["qat_float"], beside.get(stage_name("float", float_name)))
+    return own is not None and own.outcome == "met" and own.low <= 0
+
+
 def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
     if not test.figures:
         return no_verdict(test.left_out.get("test", "no test figures"))
@@ -75,7 +88,10 @@ def _judgement(subject: Subject, test: StageFigures, device: str) -> Verdict:
     if len({record.samples for record in records.values()}) > 1:
         return no_verdict("the test loader gives every network other samples; let it give the same ones each time")
     if len(outputs) < len(records):
-        return no_verdict("test_step does not call self.net once a batch with one tensor: samples can't be compared")
+        return no_verdict(
+            "test_step does not call self.net with one tensor, the same each time, in every batch: samples can't be "
+            "compared; let it take all figures from the output of one call"
+        )
     if not all(map(math.isfinite, figures.values())):
         return no_verdict(f"{name} is not finite{_not_finite_in(records[device])}")
     composed = _composed(subject.evaluation, name, figures, outputs, records[device])
@@ -137,7 +153,7 @@ def _composed(
     if (
         own is not None
         and target is not None
-        and x is not None
+        and (x is not None or evaluation.handed_over)
         and name in _asked(evaluation.owner, own, x, next(iter(outputs.values())), target)
     ):
         said = _as_said(evaluation.owner, own, name, x, target)
@@ -158,21 +174,25 @@ def _composed(
         return _undirected(evaluation, name)
     return (
         f"what each test sample contributes to {name} is not known: it is no mean over samples that outputs and "
-        f"targets show, as where a root or a ratio is taken batch by batch; {_contributions_of(evaluation)}"
+        f"targets show, as where a root or a ratio is taken batch by batch; {_contributions_of(evaluation, name)}"
     )
 
 
-def _contributions_of(evaluation: Evaluation) -> str:
+def _contributions_of(evaluation: Evaluation, name: str) -> str:
+    if evaluation.handed_over:
+        return f"if it is such a mean, let figures return a tensor [N] under {name!r}, what each sample adds"
     return f"give {evaluation.owner} a method contributions(x, output, target)"
 
 
 def _undirected(evaluation: Evaluation, name: str) -> str:
     said = f"better = {{{name!r}: 'higher'}} or better = {{{name!r}: 'lower'}}"
-    also = "" if evaluation.contributions is not None else f", and {_contributions_of(evaluation)}"
+    if evaluation.handed_over:
+        return f"{name} may be better the higher or the lower; pass {said}"
+    also = "" if evaluation.contributions is not None else f", and {_contributions_of(evaluation, name)}"
     return f"{name} may be better the higher or the lower; say in {evaluation.owner} which, {said}{also}"
 
 
-def _asked(owner: str, own: _Method, x: Tensor, output: Tensor, target: Tensor) -> Mapping[str, Any]:
+def _asked(owner: str, own: _Method, x: Tensor | None, output: Tensor, target: Tensor) -> Mapping[str, Any]:
     """What a module's method says; its errors are its author's."""
     try:
         contributed = own(x, output, target)
@@ -188,7 +208,7 @@ def _asked(owner: str, own: _Method, x: Tensor, output: Tensor, target: Tensor) 
     return contributed
 
 
-def _as_said(owner: str, own: _Method, name: str, x: Tensor, target: Tensor) -> _Contributions:
+def _as_said(owner: str, own: _Method, name: str, x: Tensor | None, target: Tensor) -> _Contributions:
     def of(output: Tensor) -> np.ndarray:
         contributed = torch.as_tensor(_asked(owner, own, x, output, target)[name]).detach()
         if contributed.shape != (len(output),):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from export.figures.evaluation import Evaluation, Measure, OutputFigures, tested_on_rows
-from export.figures.figures_by_name import figures_by_name
+from export.figures.figures_by_name import figures_by_name, samples_by_figure
 from export.figures.handed_over import Shapes
 from export.figures.inferred_task import InferredTask, inferred_task, targets_alike
 from export.figures.record import Record
@@ -75,7 +76,11 @@ def tested_by(
         remedy=_RETURN_THEM,
         better=ways,
         training_pairs=lambda record, target: _pairs(inputs, targets, record, target),
+        handed_over=True,
     )
+    if figures is not None:
+        by_sample = partial(samples_by_figure, figures, test_inputs)
+        evaluation = replace(evaluation, contributions=lambda _, output, target: by_sample(output, target))
     return TestedBy(evaluation)
 
 
@@ -107,7 +112,10 @@ def _inferred(
 
 #: Of a call, and of a command.
 _HAND_OVER = "hand over inputs and targets that were not trained on: test=(inputs, targets), or --test DATA"
-_RETURN_THEM = "pass a function of inputs, outputs and targets that returns figures by name, as in {'mse': ...}"
+_RETURN_THEM = (
+    "pass a function of inputs, outputs and targets that returns figures by name, each a number, or a tensor [N] of "
+    "what samples add, whose mean it is, as in {'mse': (outputs - targets).square().mean(1)}"
+)
 
 
 def _measure(

@@ -16,7 +16,8 @@ __all__ = ["SUSPECT", "Evidence", "advice"]
 
 #: Of ``rmse/scale``: what TensorFlow's debugger guide suspects; rounding alone gives 0.289.
 SUSPECT = 0.7
-#: Decibels below which most values lie within three steps of zero: 20 dB over a noise of 0.289 steps is 2.9 steps.
+#: Decibels below which most values lie within three steps of zero: 20 dB over a noise of 0.289 steps is 2.9 steps; and
+#: below which what a range cuts off is more than 1 % of the power of all values.
 COARSE = 20.0
 #: Decibels that results in 16 bits have at least where nothing is wrong: those of a grid of 8 bits that is well used.
 FINE = 40.0
@@ -59,6 +60,7 @@ class Evidence:
         output_spreads: standard deviation of the float values in steps, by index along the last axis, of an output of
             the network; empty of all else.
         titles: what these outputs are called, as far as they have names.
+        harmless: whether test figures show that the device is as good as its own weights in float.
     """
 
     role: Literal["input", "output", "constant"]
@@ -79,6 +81,7 @@ class Evidence:
     weight: QParams | None = None
     output_spreads: tuple[float, ...] = ()
     titles: tuple[str, ...] = ()
+    harmless: bool = False
 
 
 def advice(evidence: Evidence) -> tuple[str, str]:
@@ -157,10 +160,23 @@ def _of_large_error(evidence: Evidence) -> tuple[str, str]:
     """The largest of the causes: what lies beyond the grid, rounded weights, and what is left."""
     left = 1 - evidence.saturated_error - evidence.weights_error
     if evidence.saturated_error >= max(evidence.weights_error, left):
-        return "saturated", _of_saturation(evidence)
+        return ("saturated", _of_saturation(evidence)) if _cuts_off(evidence) else ("", "")
     if evidence.end_error >= 0.5:
         return "", ""  # the kernel's own grid ends a step below what it stands for: 1 of a softmax is 255/256
     return _of_arithmetic(evidence)
+
+
+def _cuts_off(evidence: Evidence) -> bool:
+    """Whether a range that values leave is something wrong.
+
+    A network that is trained in integers has a range's ends among what it learned, as others have a ReLU6, and grows
+    against them with every step of a cross-entropy: that values lie beyond is nothing yet. It is where they are more
+    than 1 % of the tensor's power, and no figure shows that the same weights are no better without; and where an input
+    has another scale than the one that ranges were measured on.
+    """
+    if evidence.role == "input" and evidence.saturated_share > OTHER_SCALE:
+        return True
+    return evidence.snr_db < COARSE and not evidence.harmless
 
 
 def _of_saturation(evidence: Evidence) -> str:
@@ -177,9 +193,9 @@ def _of_saturation(evidence: Evidence) -> str:
         )
     where = "the data" if evidence.role == "input" else "the layer's results"
     return (
-        f"{where} leave the range: observer minmax or a higher percentile, a margin of 0.1 to 0.2, "
-        "or calibration data that resembles this; in quantized training ranges follow until freeze_observers, "
-        "and a network may have learned with those it has"
+        f"{where} leave the range, {evidence.saturated_share:.1%} of the values, and are cut off there: observer "
+        "minmax or a higher percentile, a margin of 0.1 to 0.2, calibration data that resembles this, or, of a range "
+        "that training outgrew, qtorch.calibrate once more before its last part (Lightning: qat.freeze_observers 0.9)"
     )
 
 

@@ -57,11 +57,13 @@ class _Ends:
         weight: grid of the weights that make it.
         output: whether it is an output of the network.
         titles: of the network's outputs.
+        harmless: see :func:`quantization_report`.
     """
 
     weight: QParams | None = None
     output: bool = False
     titles: tuple[str, ...] = ()
+    harmless: bool = False
 
 
 class _Sums:
@@ -153,6 +155,7 @@ class _Sums:
             weight=ends.weight,
             output_spreads=tuple(spreads.tolist()) if ends.output else (),
             titles=ends.titles if ends.output else (),
+            harmless=ends.harmless,
         )
 
     def row(
@@ -189,6 +192,7 @@ def network_report(
     x: Samples,
     input_layout: Literal["nhwc", "nchw"] = "nhwc",
     titles: tuple[str, ...] = (),
+    harmless: bool = False,
 ) -> tuple[TensorError, ...]:
     """:func:`quantization_report` of a network on the first thousand samples.
 
@@ -197,13 +201,14 @@ def network_report(
         graph: what it became.
         x: float32 ``[N, ...]`` as the network reads it, or a tuple of its several inputs.
         input_layout: of the graph.
-        titles: see :func:`quantization_report`.
+        titles: see :func:`quantization_report`, as of the next.
+        harmless: as there.
     """
     some = stored(graph, taken(x, slice(_SAMPLES)))
     # Weights and biases as they were trained, where and as the integer graph stores them.
     floating = build(network, "float32", input_layout)
     functions = {node.output: node.attrs for node in floating.nodes if node.row.frozen is not None}
-    return quantization_report(graph, floating.contents(), some, titles, functions)
+    return quantization_report(graph, floating.contents(), some, titles, functions, harmless)
 
 
 @torch.no_grad()
@@ -213,6 +218,7 @@ def quantization_report(
     inputs: tuple[np.ndarray, ...],
     titles: tuple[str, ...] = (),
     functions: Mapping[str, Attrs] | None = None,
+    harmless: bool = False,
 ) -> tuple[TensorError, ...]:
     """Every quantized tensor of a graph on data: inputs, then what the ops make in their order, then constants.
 
@@ -223,6 +229,8 @@ def quantization_report(
         inputs: real samples for each input as the device stores them, float32 ``[N, *shape[1:]]``.
         titles: what the numbers of the network's one output are called.
         functions: attributes that became constants in ``graph``, by the output of their op: a table's chain.
+        harmless: whether test figures show that the device is as good as its own weights in float, so that what ranges
+            cut off is no loss.
     """
     known = functions or {}
     told = replace(graph, nodes=tuple(replace(node, attrs=known.get(node.output, node.attrs)) for node in graph.nodes))
@@ -240,7 +248,7 @@ def quantization_report(
     for name, tensor_sums in sums.items():
         output = name in graph.outputs
         named = titles if output and len(titles) == graph.values[name].shape[-1] else ()
-        ends = _Ends(_weight_of(graph, producers[name]) if name in producers else None, output, named)
+        ends = _Ends(_weight_of(graph, producers[name]) if name in producers else None, output, named, harmless)
         op_name = "QUANTIZE" if name in graph.inputs else producers[name].op.upper()
         rows.append(tensor_sums.row(op_name, index[name], called[name], ends=ends))
     return (*rows, *_constant_rows(graph, floats, index))

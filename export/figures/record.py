@@ -20,7 +20,7 @@ class Record:
     Attributes:
         samples: SHA-256 of everything that the batches held, in order.
         inputs: what the network read, ``[N, ...]``; ``None`` where that is large, and where there are no outputs.
-        outputs: what it said, ``[N, ...]``; ``None`` where it was not called with one tensor, or not once a batch.
+        outputs: what it said, ``[N, ...]``; ``None`` where a batch has no one call with one tensor.
         others: tensors of the batches with a row for each sample that the network did not read, by place in a batch.
         places: names of all places, such as ``"['x']"``, ``"[0]"``, ``".x"``.
     """

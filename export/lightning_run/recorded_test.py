@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -64,7 +64,7 @@ class TestRecorder(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         """It has been tested."""
-        call = self._calls[0] if len(self._calls) == 1 else None
+        call = _the_same(self._calls)
         if call is None:
             self._kept.append(None)
             return
@@ -94,6 +94,15 @@ class TestRecorder(pl.Callback):
             others,
             self._places,
         )
+
+
+def _the_same(calls: Sequence[tuple[Tensor, Tensor] | None]) -> tuple[Tensor, Tensor] | None:
+    """The one call of a batch, which a figure after another may have made anew; ``None`` where calls differ."""
+    first = calls[0] if calls else None
+    if first is None:
+        return None
+    alike = all(each is not None and _equal(each[0], first[0]) and _equal(each[1], first[1]) for each in calls[1:])
+    return first if alike else None
 
 
 def places_of(batch: Any) -> dict[str, Tensor]:

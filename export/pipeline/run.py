@@ -29,7 +29,7 @@ from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import Run
 from qtorch.lightning.checkpointing.saving import checkpoint_bytes, checkpoint_of
 from qtorch.lightning.cli import SUBCOMMANDS, QuantizationCLI, run_command, subcommand
-from qtorch.lightning.command_line.option_errors import nearest
+from qtorch.lightning.command_line.option_errors import nearest, refusal
 from qtorch.lightning.data import ArrayDataModule
 from qtorch.lightning.task import Task
 from qtorch.progress import in_lines, stage
@@ -94,8 +94,10 @@ def _require_subcommand(word: str) -> None:
     """
     if word in SUBCOMMANDS or word.startswith("-"):
         return
-    meant = f"; did you mean {alike}?" if (alike := nearest(word, SUBCOMMANDS, 0.5)) else ""
-    print(f"error: expected an option, or one of {', '.join(SUBCOMMANDS)}, got {word!r}{meant}", file=sys.stderr)
+    alike = nearest(word, SUBCOMMANDS, 0.5)
+    wanted = f"an option, or one of {', '.join(SUBCOMMANDS)}"
+    said = refusal("recipe", wanted, repr(word), f"write {alike}" if alike else "leave it out")
+    print(f"error: {said}", file=sys.stderr)
     sys.exit(2)
 
 

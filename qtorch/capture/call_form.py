@@ -24,11 +24,11 @@ __all__ = [
     "CallForm",
     "OutputForm",
     "arguments_of",
+    "binds",
     "call_form",
     "output_form",
     "signature_of",
     "tensors_in",
-    "without_target",
 ]
 
 
@@ -75,24 +75,18 @@ def arguments_of(signature: inspect.Signature, example: Any) -> Arguments:
     if isinstance(example, tuple) and not hasattr(example, "_fields"):
         return Arguments(example, {})
     if isinstance(example, list):
-        return Arguments(tuple(example), {}) if _binds(signature, *example) else Arguments((example,), {})
+        return Arguments(tuple(example), {}) if binds(signature, *example) else Arguments((example,), {})
     if isinstance(example, Mapping):
         named = dict(example)
         known = [name for name in named if name in signature.parameters]
         open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
-        if known and (len(known) == len(named) or open_ended) and _binds(signature, **named):
+        if known and (len(known) == len(named) or open_ended) and binds(signature, **named):
             return Arguments((), named)
     return Arguments((example,), {})
 
 
-def without_target(signature: inspect.Signature, batch: Any) -> Arguments | None:
-    """The call of a batch of inputs and a target, that is of one part more than a network takes; ``None`` of others."""
-    if not isinstance(batch, tuple | list) or _binds(signature, *batch) or not _binds(signature, *batch[:-1]):
-        return None
-    return Arguments(tuple(batch[:-1]), {})
-
-
-def _binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
+def binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
+    """Whether a call can be made with these arguments."""
     try:
         signature.bind(*args, **kwargs)
     except TypeError:

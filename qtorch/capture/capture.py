@@ -16,13 +16,11 @@ from torch import Tensor, fx, nn
 from qtorch.capture.alike_samples import compute_one_of_alike_samples
 from qtorch.capture.batch.in_front import put_batch_in_front
 from qtorch.capture.call_form import (
-    Arguments,
     CallForm,
     OutputForm,
     arguments_of,
     call_form,
     signature_of,
-    without_target,
 )
 from qtorch.capture.compositions.complex_numbers import write_parts_of_complex_numbers
 from qtorch.capture.compositions.decompose import decompose_calls
@@ -35,11 +33,12 @@ from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
 from qtorch.capture.repeatability import require_repeatable, state_refused
+from qtorch.capture.told_apart import called_with, parts_of_call
 from qtorch.capture.tracing import Trace, Traced, has_hooks, is_leaf, is_row_of_layers, record_shapes, trace
 from qtorch.capture.training_comparison import training_difference, training_trace, trains_as_it_evaluates
 from qtorch.capture.training_form import act_in_training, keep_training_form
 from qtorch.capture.unread_indices import drop_unread_indices
-from qtorch.errors import BadConfiguration, BadData, BadInput, UnsupportedLayer
+from qtorch.errors import BadConfiguration, BadInput, UnsupportedLayer
 from qtorch.surroundings import evaluating, undisturbed_random_numbers
 
 __all__ = ["Capture", "CapturedNetwork", "capture_of"]
@@ -81,22 +80,20 @@ class CapturedNetwork(fx.GraphModule):
     def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
         """The input tensors of a batch that is as the example was: a tensor, a tuple of arguments, a dict of them.
 
-        What a loader puts behind them, and ``forward`` has no place for, is a target and left out.
+        What a loader puts behind them is a target and left out; see :mod:`qtorch.capture.told_apart`.
 
         Raises:
             BadData: the network is not called so.
+
+        Warns:
+            UserWarning: ``forward`` has a place for what is left out.
         """
-        call = arguments_of(self.form.signature, batch)
-        if isinstance(batch, tuple | list) and len(batch) == len(self.form.names) > len(call.args):
-            call = Arguments(tuple(batch), {})
-        try:
-            return self.form.tensors(call.args, call.kwargs)
-        except BadData:
-            inputs = without_target(self.form.signature, batch)
-            with suppress(BadData):
-                if inputs is not None:
-                    return self.form.tensors(inputs.args, inputs.kwargs)
-            raise
+        parts = parts_of_call(self.form, batch)
+        if parts is None:
+            return called_with(self.form, batch)
+        if parts.remark:
+            warnings.warn(parts.remark, UserWarning, stacklevel=2)
+        return called_with(self.form, parts.inputs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CapturedNetwork:
         copied: CapturedNetwork = super().__deepcopy__(memo)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Which parts of a batch are a prepared network's call, and that call in the form of its example.
+"""A prepared network's call in the form of its example.
 
 Tensors in a row are a call of a prepared network, whatever form its example had; of the float network they are none.
 """
@@ -15,12 +15,7 @@ from qtorch.capture.samples import Samples
 from qtorch.errors import BadInput
 from qtorch.network.quantized_network import QuantizedNetwork
 
-__all__ = ["as_called", "is_call"]
-
-
-def is_call(net: QuantizedNetwork, samples: Samples) -> bool:
-    """Whether samples, in tensors and arrays, are all that a prepared network is called with, and no more."""
-    return bool(_tensors_of(net, samples))
+__all__ = ["as_called"]
 
 
 def _tensors_of(net: QuantizedNetwork, samples: Samples) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ other.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +16,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from qtorch.capture.call_form import arguments_of, signature_of, tensors_in
+from qtorch.capture.call_form import tensors_in
 from qtorch.capture.samples import Samples, joined, length
+from qtorch.capture.told_apart import holds_arrays, inputs_taken, parts_of
 from qtorch.errors import BadData, BadInput
-from qtorch.handed_over.as_called import is_call
 from qtorch.handed_over.tensors import samples_of, targets_of
 from qtorch.handed_over.words import in_words, shown
-from qtorch.network.quantized_network import QuantizedNetwork
 from qtorch.surroundings import undisturbed_random_numbers
 
-__all__ = ["Data", "data_of", "inputs_taken"]
+__all__ = ["Data", "data_of"]
 
 #: Samples of a dataset at a time.
 _BATCH = 256
@@ -51,18 +49,6 @@ class Data:
     inputs: Samples
     targets: Tensor | None
     remark: str = ""
-
-
-def inputs_taken(net: nn.Module) -> int | None:
-    """How many inputs a call of a network needs; ``None`` where it takes any number."""
-    if isinstance(net, QuantizedNetwork):
-        return len(net.origin.shapes)
-    kinds = inspect.Parameter
-    parameters = signature_of(net).parameters.values()
-    if any(each.kind is kinds.VAR_POSITIONAL for each in parameters):
-        return None
-    own = [each for each in parameters if each.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
-    return max(1, sum(each.default is kinds.empty for each in own))
 
 
 def data_of(where: str, data: Any, net: nn.Module) -> Data:
@@ -92,55 +78,25 @@ def data_of(where: str, data: Any, net: nn.Module) -> Data:
 
 def _is_whole(data: Any) -> bool:
     if isinstance(data, list):
-        return not any(_holds_arrays(each) for each in data)
+        return not any(holds_arrays(each) for each in data)
     return isinstance(data, Tensor | np.ndarray | tuple | dict)
 
 
-def _holds_arrays(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_arrays, value.values()))
-    return isinstance(value, Tensor | np.ndarray) or (
-        isinstance(value, list | tuple) and any(map(_holds_arrays, value))
-    )
-
-
 def _split(where: str, batch: Any, net: nn.Module) -> Data:
-    inputs, targets = _told_apart(where, batch, net)
-    read = tree_map(_on_cpu, samples_of(where, inputs, net))
-    wanted = None if targets is None else _on_cpu(targets_of(f"targets of {where}", targets, read, where))
-    return Data(read, wanted)
+    parts = parts_of(net, batch)
+    if parts is None:
+        takes = inputs_taken(net)
+        raise BadData(
+            where=where, expected=f"{takes} input{'' if takes == 1 else 's'} of the network, or these and targets",
+            got=f"{len(batch)} parts: {shown(batch)}", remedy=_REMEDY,
+        )  # fmt: skip
+    read = tree_map(_on_cpu, samples_of(where, parts.inputs, net))
+    wanted = None if parts.targets is None else _on_cpu(targets_of(f"targets of {where}", parts.targets, read, where))
+    return Data(read, wanted, parts.remark and f"{where}: {parts.remark}")
 
 
 def _on_cpu(value: Any) -> Any:
     return value.detach().cpu() if isinstance(value, Tensor) else value
-
-
-def _told_apart(where: str, batch: Any, net: nn.Module) -> tuple[Any, Any]:
-    """Inputs and targets: a prepared network knows what it is called with, a float one how many arguments it takes."""
-    if not isinstance(batch, tuple | list) or (isinstance(batch, list) and not any(map(_holds_arrays, batch))):
-        return batch, None
-    parts, takes = tuple(batch), inputs_taken(net)
-    front = parts[0] if len(parts) == 2 else parts[:-1]
-    if isinstance(net, QuantizedNetwork):
-        if is_call(net, parts):
-            return (parts[0] if len(parts) == 1 else parts), None
-        if len(parts) > 1 and is_call(net, front):
-            return front, parts[-1]
-    elif isinstance(front, dict) and arguments_of(signature_of(net), front).kwargs:
-        return front, parts[-1]
-    nested = bool(parts) and isinstance(parts[0], tuple | list) and _holds_arrays(parts[0])
-    if len(parts) == 2 and (takes == 1 or nested):
-        return tuple(parts[0]) if nested and takes != 1 else parts[0], parts[1]
-    if takes is None or len(parts) == takes:
-        return (parts[0] if len(parts) == 1 and not nested else parts), None
-    if len(parts) == takes + 1:
-        return parts[:-1], parts[-1]
-    if len(parts) == 1:
-        return parts[0], None
-    raise BadData(
-        where=where, expected=f"{takes} input{'' if takes == 1 else 's'} of the network, or these and targets",
-        got=f"{len(parts)} parts: {shown(batch)}", remedy=_REMEDY,
-    )  # fmt: skip
 
 
 def _batches(where: str, data: Iterable[Any], net: nn.Module) -> Iterator[Data]:
@@ -175,7 +131,8 @@ def _together(where: str, batches: Iterator[Data]) -> Data:
     try:
         if targets and len(targets) < len(read):
             raise ValueError(f"{len(targets)} of {len(read)} with targets")
-        return Data(joined([each.inputs for each in read]), torch.cat(targets) if targets else None, remark)
+        remarks = "; ".join(filter(None, (remark, read[0].remark)))
+        return Data(joined([each.inputs for each in read]), torch.cat(targets) if targets else None, remarks)
     # What PyTorch says of shapes or structures that differ.
     except (RuntimeError, ValueError) as error:
         raise BadData(

@@ -328,7 +328,7 @@ class QuantizationAwareTraining(pl.Callback):
         pl_module.log("qat_mode", _LOGGED[self.mode], prog_bar=True, sync_dist=True)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See that the network was trained and can be exported, and report saturated ranges.
+        """See that the network was trained and can be exported, and report outgrown ranges.
 
         Raises:
             BadConfiguration: steps were taken, and no weight has moved.
@@ -355,10 +355,10 @@ class QuantizationAwareTraining(pl.Callback):
                 set_mode(each, self.mode)
         self._lap("qat")
         with quiet_beside(trainer), closing(training_inputs(trainer, pl_module)) as inputs:
-            saturated = saturation(network, inputs)
-        if saturated:
+            outgrew = [each for each in saturation(network, inputs) if each.outgrown]
+        if outgrew:
             remedy = "qat.margin 0.2, or ranges that follow (qat.freeze_observers 0.9) or are learned (qat.scales lsq)"
-            rank_zero_warn(outgrown(saturated, remedy), category=UserWarning)
+            rank_zero_warn(outgrown(outgrew, remedy), category=UserWarning)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -178,7 +178,7 @@ def calibrate(net: nn.Module, batches: Iterable[Batch], *, together: bool = Fals
     Args:
         net: prepared.
         batches: inputs, each as the network's example was: a tensor, a tuple of arguments, a dict of them. A loader's
-            targets, behind the inputs, are not looked at.
+            targets, behind the inputs, are not looked at; where ``forward`` has a place for them, that is warned of.
         together: every process of a distributed run calls this, each with as many batches of its own, and all come to
             the same ranges; without one it changes nothing.
 
@@ -291,6 +291,10 @@ def _run(net: nn.Module, batch: Batch) -> Any:
     return net(*batch) if isinstance(batch, tuple | list) else net(batch)
 
 
+#: Of the power of a tensor's values, what a range may cut off before it is too narrow.
+_CUT_OFF = 0.01
+
+
 @dataclass(frozen=True)
 class Saturation:
     """Activations of one tensor that its grid can't hold.
@@ -301,6 +305,7 @@ class Saturation:
         needed: lowest and highest value seen, NaN apart; infinities the wrong way round if nothing else was.
         covered: lowest and highest value that the grid holds.
         not_numbers: share of the values that are NaN, in [0, 1], for which no grid has a code.
+        cut_off: share of the power of all numbers that is cut off, in [0, 1]; NaN of infinities.
     """
 
     name: str
@@ -308,6 +313,13 @@ class Saturation:
     needed: tuple[float, float]
     covered: tuple[float, float]
     not_numbers: float = 0.0
+    cut_off: float = 0.0
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether the values have outgrown the range: a network that learns in integers has its ends among what it
+        learned, so that values beyond are nothing yet; they are where more than 1 % of the power is cut off."""
+        return self.not_numbers > 0 or not self.cut_off <= _CUT_OFF
 
     def __str__(self) -> str:
         if self.not_numbers == self.share:
@@ -333,6 +345,7 @@ class _Watch:
         # A kernel's own grid may end a step below what it stands for: 1 of a softmax is 255/256, and is no fault.
         self.covered, self.room = (low, high), qparams.scale[0] * (0.5 if quantizer.fixed is None else 1 + 1e-6)
         self.count = self.outside = self.not_numbers = 0
+        self.power = self.cut_off = 0.0
         self.needed = (float("inf"), -float("inf"))
 
     def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -347,9 +360,11 @@ class _Watch:
             values = numbers
             low, high = (float(v) for v in torch.aminmax(values))
         self.needed = (min(self.needed[0], low), max(self.needed[1], high))
+        self.power += float(values.double().square().sum())
         below, above = self.covered[0] - self.room, self.covered[1] + self.room
         if low < below or high > above:
             self.outside += int(((values < below) | (values > above)).sum())
+            self.cut_off += float((values.double() - values.double().clamp(*self.covered)).square().sum())
 
 
 def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ...]:
@@ -376,6 +391,7 @@ def saturation(net: nn.Module, batches: Iterable[Batch]) -> tuple[Saturation, ..
             watch.needed,
             watch.covered,
             watch.not_numbers / watch.count,
+            watch.cut_off / watch.power if watch.power else 0.0,
         )
         for name, watch in watches.items()
         if watch.outside or watch.not_numbers

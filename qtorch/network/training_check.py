@@ -69,13 +69,16 @@ def require_held(net: nn.Module, optimizers: Iterable[Optimizer], where: str) ->
     Raises:
         BadConfiguration: so it is, and ``net`` has something to train.
     """
+    optimizers = list(optimizers)
     trainable = [name for name, p in net.named_parameters() if p.requires_grad]
     if trainable and not held_parameters(net, optimizers):
         raise BadConfiguration(
             where=where,
             expected="parameters of the network that will be exported",
-            got=f"none of its {len(trainable)} ({', '.join(trainable[:3])}{', ...' if len(trainable) > 3 else ''})",
-            remedy="make the optimizer from the parameters of the network that was prepared, or of the one it was "
+            got=("" if optimizers else "no optimizer, so ")
+            + f"none of its {len(trainable)} ({', '.join(trainable[:3])}{', ...' if len(trainable) > 3 else ''})",
+            remedy=("" if optimizers else "hand over what trains it, as in checked_training(network, optimizer); ")
+            + "make the optimizer from the parameters of the network that was prepared, or of the one it was "
             "prepared from: they are the same",
         )
 
@@ -152,7 +155,7 @@ def outgrown(saturated: Sequence[Saturation], remedy: str) -> str:
     """The words of a warning: which range most values leave, or are NaN in, of how many, and what to do.
 
     Args:
-        saturated: at least one.
+        saturated: at least one, outgrown.
         remedy: where none is NaN.
     """
     worst = max(saturated, key=lambda each: (each.not_numbers, each.share))
@@ -182,7 +185,7 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
         BadConfiguration: the optimizers hold no parameter of ``net``; or, at the end, none has moved.
 
     Warns:
-        UserWarning: of the range that the last batch saturates most, with how many others it does; and of batch norms
+        UserWarning: of the range that the last batch has outgrown most, with how many others it has; and of batch norms
             that normalized by the batch in quantized training and were not frozen for its last part.
     """
     follow(net, optimizers)
@@ -201,8 +204,8 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
         hook.remove()
     ranges = quantizers(net).values()
     saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
-    if saturated:
-        warnings.warn(outgrown(saturated, _TO_HOLD_WHAT_GREW), UserWarning, stacklevel=3)
+    if outgrew := [each for each in saturated if each.outgrown]:
+        warnings.warn(outgrown(outgrew, _TO_HOLD_WHAT_GREW), UserWarning, stacklevel=3)
     normalized = batch_normalized(net)
     if normalized:
         warnings.warn(by_the_batch(normalized), UserWarning, stacklevel=3)

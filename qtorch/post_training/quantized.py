@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
@@ -50,11 +51,16 @@ def quantize(
     Raises:
         UnknownArgument: an argument is unknown, or one is missing; names the nearest.
         BadInput: the network can't be quantized, or the data are not its inputs.
+
+    Warns:
+        UserWarning: ``forward`` has a place for what was taken for targets, or data stop before their end.
     """
     config = require_config(config)
     float_network = network_copy("net", unwrapped(net))
-    inputs = data_of("calibration", calibration, float_network).inputs
+    data = data_of("calibration", calibration, float_network)
+    if data.remark:
+        warnings.warn(data.remark, UserWarning, stacklevel=3)
     steps = PostTraining(equalize, correct_biases, round_adaptively)
-    network = quantize_after_training(float_network, inputs, config, steps)
+    network = quantize_after_training(float_network, data.inputs, config, steps)
     set_mode(network, Mode.QUANTIZED)
     return network.eval()

@@ -161,16 +161,22 @@ def _gru_steps(x: Sequential, parameters: tuple[Any, ...], first: tuple[Any, ...
     for step in _order(x, backward):
         opening, fresh, of_hidden = gates.at(step), candidates.at(step), state_bias
         if hidden is not None:
-            opening = aten.add.Tensor(opening, aten.linear.default(hidden, candidate[0]))
+            of_gates = _on_one_grid(aten.linear.default(hidden, candidate[0]), of_state, "gates of the state")
+            opening = _on_one_grid(aten.add.Tensor(opening, of_gates), of_state, "gates")
             of_hidden = aten.linear.default(hidden, candidate[1], state_bias)
+            of_hidden = _on_one_grid(of_hidden, of_state, "candidate of the state")
         opening = aten.sigmoid.default(opening)
         if of_hidden is not None:
-            fresh = aten.add.Tensor(fresh, aten.mul.Tensor(_numbers(opening, 0, size), of_hidden))
+            let_in = aten.mul.Tensor(_numbers(opening, 0, size), of_hidden)
+            if hidden is not None:
+                let_in = _on_one_grid(let_in, of_state, "let in")
+            fresh = _on_one_grid(aten.add.Tensor(fresh, let_in), of_state, "candidate")
         fresh, kept = aten.tanh.default(fresh), _numbers(opening, size, 2 * size)
         if hidden is None:
             hidden = aten.sub.Tensor(fresh, aten.mul.Tensor(kept, fresh))
         else:
-            hidden = aten.add.Tensor(fresh, aten.mul.Tensor(kept, aten.sub.Tensor(hidden, fresh)))
+            change = _on_one_grid(aten.sub.Tensor(hidden, fresh), of_state, "change")
+            hidden = aten.add.Tensor(fresh, _on_one_grid(aten.mul.Tensor(kept, change), of_state, "kept of it"))
         hiddens.append(_on_one_grid(hidden, of_state, "hidden"))
     return Made(_in_order(hiddens, backward), (hidden,))
 
