@@ -155,6 +155,25 @@ def test_what_no_form_avoids_is_refused_by_name_and_nothing_is_written(tmp_path:
     assert (tmp_path / "out").exists()
 
 
+def test_plain_c_stays_where_nobody_asked_for_the_boards_tflite_micro(tmp_path: Path) -> None:
+    bundle = exported(Product(), (6,), config=INT16, out=tmp_path / "out", target="nano33ble", onnx=False)
+    assert bundle.left_out["tflm"] == bundle.left_out["firmware"]
+    assert "whose TFLite Micro is chirale" in bundle.left_out["tflm"]
+    assert "left out: headers for TFLite Micro, the firmware project (target nano33ble" in str(bundle)
+    assert bundle.metrics["tflm"]["edition"] == "newest"
+    assert not bundle.firmware
+    written = {each.name.removeprefix("out_") for each in (tmp_path / "out").iterdir()}
+    assert written >= {"model.c", "model.h", "quantization.h", "test_vectors.h", "out.tflite"}
+    assert not written & {"model_data.cc", "op_resolver.h", "arena.h", "layer_checks.h", "project"}
+    for asked in (
+        {"firmware": tmp_path / "project"},
+        {"tflm": "chirale"},
+        {"options": ExportOptions(c=True, post_training=True)},
+    ):
+        with pytest.raises(UnsupportedByEdition):
+            exported(Product(), (6,), config=INT16, target="nano33ble", **asked)
+
+
 def test_a_table_needs_no_sum_of_int32() -> None:
     net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
     old = exported(net, (6,), target="nano33ble", c=False, onnx=False, firmware=None)
