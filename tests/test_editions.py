@@ -89,6 +89,13 @@ def test_every_board_has_an_edition_and_a_board_of_ones_own_may_name_another() -
         require_board(replace(mine, edition="none"), {}, {})
 
 
+def test_processors_that_get_no_library_are_without_its_faults() -> None:
+    zephyr = edition("zephyr-4.4")
+    state = next(fault for fault in all_faults() if fault.name == "lstm_state")
+    assert [state.is_in(zephyr, cpu) for cpu in ("cortex-m33", "host", "riscv32")] == [True, True, False]
+    assert state.is_in(edition("pico-tflmicro"), "riscv32")
+
+
 def test_zephyr_takes_tflite_micros_own_transposed_convolution_beside_cmsis_nn() -> None:
     zephyr, upstream = edition("zephyr-4.4"), edition("tflm-cmsis-nn")
     of_it = [fault for fault in all_faults() if fault.operators == ("TRANSPOSE_CONV",) and fault.where == "cmsis_nn"]

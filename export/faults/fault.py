@@ -93,7 +93,8 @@ class Fault:
 
     def is_in(self, edition: Edition, cpu: str) -> bool:
         """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
-        own = set(self.operators) <= set(edition.reference)
+        # On a processor that stands for any, one with the library.
+        own = set(self.operators) <= set(edition.reference) or not (cpu == "host" or cpu.startswith(edition.processors))
         if self.where != "tflm" and (own or edition.library != self.where.removeprefix("tflm_")):
             return False
         if edition.library in self.spared and not own:

@@ -63,6 +63,8 @@ def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: s
         version=revision,
         beside=f"v{release}.0",
         reference=ZEPHYRS_OWN,
+        # Kconfig's TENSORFLOW_LITE_MICRO_CMSIS_NN_KERNELS is there if CPU_CORTEX_M.
+        processors="cortex-m",
         facts=facts,
     )
 
