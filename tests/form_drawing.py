@@ -116,6 +116,14 @@ def _grouped(rng: _Rng) -> tuple[str, Sample]:
     return _sliding(rng, ("same", "valid"), op="conv_2d", grouped=True)
 
 
+def _close_taps(rng: _Rng) -> tuple[str, Sample]:
+    """A convolution without dilation."""
+    while True:
+        op, sample = _sliding(rng, ("same", "valid"), op=_one_of(rng, ("conv_2d", "depthwise_conv_2d")))
+        if sample.attrs["dilation_h"] == sample.attrs["dilation_w"] == 1:
+            return op, sample
+
+
 def _left_over(rng: _Rng) -> tuple[str, Sample]:
     """Until some row or column is left over."""
     while True:
@@ -359,5 +367,6 @@ DRAWN: dict[str, Callable[[_Rng], tuple[str, Sample]]] = {
     "halves": _extremes,
     "fused_with_zero": _of_16_bits,
     "joined_axes": _of_many_axes,
+    "room_between_taps": _close_taps,
     "behind_quantize": lambda rng: _sliding(rng, ("same", "valid"), op="conv_2d"),
 }

@@ -14,14 +14,18 @@ from torch import nn
 
 import qtorch
 from docs.editions import PAGE, editions_table
+from export.arena.figures import arena_figures
 from export.boards import BOARDS, HOST
 from export.boards.registration import require_board
 from export.faults.found import all_faults
 from export.faults.tflm_forms import BY_CHANCE
+from export.rows.samples import sample_graph
+from export.tflite.writer import write_tflite
 from qtorch.editions.edition import Edition
 from qtorch.editions.known import EDITIONS, NEWEST, edition, register_edition, require_edition, takes_one_scale
 from qtorch.errors import BadConfiguration
 from qtorch.network.quantized_op import QuantizedOp
+from qtorch.ops import ROWS
 
 
 def test_each_edition_says_where_it_was_read_and_has_days_that_can_be() -> None:
@@ -83,6 +87,30 @@ def test_every_board_has_an_edition_and_a_board_of_ones_own_may_name_another() -
     assert require_board(mine, {}, {}).edition == "tflm-cmsis-nn"
     with pytest.raises(BadConfiguration, match="board 'mine': edition"):
         require_board(replace(mine, edition="none"), {}, {})
+
+
+def test_processors_that_get_no_library_are_without_its_faults() -> None:
+    zephyr = edition("zephyr-4.4")
+    state = next(fault for fault in all_faults() if fault.name == "lstm_state")
+    assert [state.is_in(zephyr, cpu) for cpu in ("cortex-m33", "host", "riscv32")] == [True, True, False]
+    assert state.is_in(edition("pico-tflmicro"), "riscv32")
+
+
+def test_zephyr_takes_tflite_micros_own_transposed_convolution_beside_cmsis_nn() -> None:
+    zephyr, upstream = edition("zephyr-4.4"), edition("tflm-cmsis-nn")
+    of_it = [fault for fault in all_faults() if fault.operators == ("TRANSPOSE_CONV",) and fault.where == "cmsis_nn"]
+    assert any(fault.is_in(replace(zephyr, reference=()), "host") for fault in of_it)
+    assert not any(fault.is_in(zephyr, "host") for fault in of_it)
+    row = ROWS["transpose_conv"]
+    sample = next(each for each in row.samples() if each.arrays["input"].dtype == "int8")
+    model = write_tflite(sample_graph(row, sample))
+    arenas = {
+        name: {each.library: each.arena_bytes for each in arena_figures(model, of) if not each.condition}
+        for name, of in (("zephyr", zephyr), ("upstream", upstream), ("any", None))
+    }
+    assert arenas["zephyr"]["CMSIS_NN"] == arenas["zephyr"][""]
+    assert arenas["upstream"]["CMSIS_NN"] != arenas["upstream"][""]
+    assert arenas["any"]["CMSIS_NN"] == max(arenas["zephyr"]["CMSIS_NN"], arenas["upstream"]["CMSIS_NN"])
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,25 @@ def test_what_no_form_avoids_is_refused_by_name_and_nothing_is_written(tmp_path:
     assert (tmp_path / "out").exists()
 
 
+def test_plain_c_stays_where_nobody_asked_for_the_boards_tflite_micro(tmp_path: Path) -> None:
+    bundle = exported(Product(), (6,), config=INT16, out=tmp_path / "out", target="nano33ble", onnx=False)
+    assert bundle.left_out["tflm"] == bundle.left_out["firmware"]
+    assert "whose TFLite Micro is chirale" in bundle.left_out["tflm"]
+    assert "left out: headers for TFLite Micro, the firmware project (target nano33ble" in str(bundle)
+    assert bundle.metrics["tflm"]["edition"] == "newest"
+    assert not bundle.firmware
+    written = {each.name.removeprefix("out_") for each in (tmp_path / "out").iterdir()}
+    assert written >= {"model.c", "model.h", "quantization.h", "test_vectors.h", "out.tflite"}
+    assert not written & {"model_data.cc", "op_resolver.h", "arena.h", "layer_checks.h", "project"}
+    for asked in (
+        {"firmware": tmp_path / "project"},
+        {"tflm": "chirale"},
+        {"options": ExportOptions(c=True, post_training=True)},
+    ):
+        with pytest.raises(UnsupportedByEdition):
+            exported(Product(), (6,), config=INT16, target="nano33ble", **asked)
+
+
 def test_a_table_needs_no_sum_of_int32() -> None:
     net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 2))
     old = exported(net, (6,), target="nano33ble", c=False, onnx=False, firmware=None)
@@ -266,18 +285,34 @@ def test_four_bits_that_a_library_computes_otherwise_are_eight_in_the_file() -> 
 
 
 def test_a_refusal_names_alike_operators_once_and_the_next_edition_that_computes_them() -> None:
-    net = nn.Sequential(nn.Conv2d(2, 8, 4, groups=2), nn.ReLU(), nn.Conv2d(8, 32, 4, groups=8))
+    net = nn.Sequential(nn.Conv2d(2, 8, 4), nn.PReLU(), nn.Conv2d(8, 4, 4), nn.PReLU())
+    on_s3 = {"target": "esp32s3", "config": INT16}
     with pytest.raises(UnsupportedByEdition) as raised:
-        exported(net, (2, 12, 12), target="esp32s3", tflm="esp-tflite-micro-1.3.3", c=False)
+        exported(net, (2, 12, 12), tflm="esp-tflite-micro-1.3.3", c=False, **on_s3)
     said = str(raised.value)
-    assert "operators 0 and 1 (DEPTHWISE_CONV_2D): 4x4" in said
-    assert said.count("dd785b0") == 1
-    assert "install espressif/esp-tflite-micro 1.3.7, and export for it with tflm esp-tflite-micro-1.3.7" in said
+    assert "operators 1 and 3 (PRELU): int16" in said
+    assert said.count("aa6e62517") == 1
+    assert "install espressif/esp-tflite-micro 1.3.5, and export for it with tflm esp-tflite-micro-1.3.5" in said
     assert "plain C with c, tflm newest and no firmware" in said
-    project = exported(net, (2, 12, 12), target="esp32s3", tflm="esp-tflite-micro-1.3.7", c=False).firmware
-    assert b"==1.3.7" in project["main/idf_component.yml"]
-    alone = exported(net, (2, 12, 12), target="esp32s3", tflm="newest", c=True, firmware=None)
+    assert exported(net, (2, 12, 12), tflm="esp-tflite-micro-1.3.5", c=False, **on_s3).model
+    alone = exported(net, (2, 12, 12), tflm="newest", c=True, firmware=None, **on_s3)
     assert any(name.endswith("_model.c") for name in alone.files)
+
+
+def test_kernels_that_a_library_has_only_without_dilation_are_kept_clear_of_by_one() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(2, 8, 4, groups=2), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.ReLU(), nn.Conv2d(12, 3, 3)
+    )
+    bundle = exported(net, (2, 12, 12), target="esp32s3", tflm="esp-tflite-micro-1.3.1", c=False, onnx=False)
+    forms = {each["layer"]: each["form"] for each in bundle.metrics["tflm"]["rewritten"]}
+    assert list(forms.values()).count("room_between_taps") == 2
+    plain = exported(net, (2, 12, 12), c=False, onnx=False, firmware=None)
+    assert np.array_equal(outputs(plain.model, (12, 12, 2)), outputs(bundle.model, (12, 12, 2)))
+    row = exported(nn.Conv1d(20, 4, 5, 2), (20, 32), target="esp32s3", tflm="esp-tflite-micro-1.3.1", c=False)
+    (only,) = (op for op in ops(row.model) if op.name == "CONV_2D")
+    # One row of taps is told another dilation, and nothing is copied.
+    assert only.options["DilationHFactor"] == 2
+    assert "CONCATENATION" not in {op.name for op in ops(row.model)}
 
 
 def test_a_convolution_whose_record_would_be_the_first_has_one_in_front() -> None:

@@ -147,6 +147,8 @@ LEAVES: dict[str, Callable[[Graph], bool]] = {
     "halves": lambda g: not kinds(g)["reduce_min"] and not kinds(g)["reduce_max"],
     "fused_with_zero": lambda g: not kinds(g)["relu"] and not kinds(g)["relu6"] and kinds(g)["add"] == 1,
     "behind_quantize": lambda g: g.nodes[0].op == "quantize",
+    "room_between_taps": lambda g: all(
+        max(n.attrs["dilation_h"], n.attrs["dilation_w"]) == 2 for n in of(g, "conv_2d", "depthwise_conv_2d")),
     "joined_axes": lambda g: all(len(n.attrs["axes"]) <= 2 for n in of(g, "mean", "sum")),
 }  # fmt: skip
 

@@ -216,6 +216,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--name", default="", help="of that tree in the table; else its folder's")
     parser.add_argument("--kernels", choices=("reference", "cmsis_nn", "esp_nn"), default="reference", help="of a tree")
     parser.add_argument("--library", type=Path, help="the kernel library's source tree, where the tree lacks it")
+    parser.add_argument(
+        "--own", nargs="*", default=[], help="kernels that the tree's build takes of TFLite Micro's own"
+    )
     parser.add_argument("--edition", help="run networks that are exported for this edition, in its tree or package")
     parser.add_argument("--board", default="host", choices=sorted(BOARDS), help="whose processor they are exported for")
     given = parser.parse_args(arguments)
@@ -223,7 +226,8 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
     try:
         root = given.tree and Path(given.tree).resolve()
-        tree = root and Tree(given.name or root.name, root, given.kernels, given.library and given.library.resolve())
+        library, own = given.library and given.library.resolve(), tuple(given.own)
+        tree = root and Tree(given.name or root.name, root, given.kernels, library, own)
         if given.edition:
             wanted = edition(given.edition, "--edition")
             program = _of_tree(tree) if tree else _package(wanted, given.packages.resolve())

@@ -89,12 +89,14 @@ class Tree:
         root: a folder with ``tensorflow/lite/micro`` somewhere in it.
         kernels: ``reference``, ``cmsis_nn`` or ``esp_nn``.
         library: that library's sources, where the tree has none.
+        own: files of kernels that its build leaves to TFLite Micro, though the library has some: ``transpose_conv``.
     """
 
     name: str
     root: Path
     kernels: str = "reference"
     library: Path | None = None
+    own: tuple[str, ...] = ()
 
     @property
     def base(self) -> Path:
@@ -151,7 +153,8 @@ class Tree:
         if self.kernels != "reference":
             kernels = tensorflow / "lite/micro/kernels"
             for file in _plain(kernels / self.kernels):
-                found[str((kernels / file.name).with_suffix(""))] = file
+                if file.stem not in self.own:
+                    found[str((kernels / file.name).with_suffix(""))] = file
         if self.of_a_board:
             found = {key: file for key, file in found.items() if file.stem not in _OF_A_BOARD}
         return [*found.values(), *self._library_sources()]

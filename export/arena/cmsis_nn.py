@@ -7,7 +7,7 @@ larger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Literal
@@ -166,8 +166,8 @@ def _svdf(unit: Instructions, kept: bool, call: Call) -> Needs:
     return Needs((96,), (*svdf_sums(call), *_buffers(sums)))
 
 
-def _rules(unit: Instructions, kept: bool, day: date) -> Mapping[str, Rule]:
-    return {
+def _rules(unit: Instructions, kept: bool, day: date, own: Iterable[str]) -> Mapping[str, Rule]:
+    rules: dict[str, Rule] = {
         **RULES,
         "ADD": lambda call: Needs((80,)),
         "AVERAGE_POOL_2D": partial(_average_pool, unit),
@@ -181,6 +181,7 @@ def _rules(unit: Instructions, kept: bool, day: date) -> Mapping[str, Rule]:
         "TRANSPOSE_CONV": partial(_transpose_conv, unit, day),
         "UNIDIRECTIONAL_SEQUENCE_LSTM": partial(_lstm, unit),
     }
+    return {**rules, **{operator: RULES[operator] for operator in own}}
 
 
 _KINDS: tuple[tuple[Instructions, str, str], ...] = (
@@ -194,16 +195,20 @@ _KINDS: tuple[tuple[Instructions, str, str], ...] = (
 )
 
 
-def cmsis_nn(day: date | None = None) -> tuple[tuple[Kernels, ...], ...]:
+def cmsis_nn(
+    day: date | None = None, reference: Sequence[tuple[str, ...]] = ((),)
+) -> tuple[tuple[Kernels, ...], ...]:  # fmt: skip
     """By the processor's instructions; of each what a library built for speed takes, and one built for size.
 
     Args:
         day: of the library's source; ``None`` where nobody knows, which is any release from 7.0.0 on.
+        reference: by build, operators that it leaves to TFLite Micro's own kernels.
     """
     of = f" of {day}" if day is not None else " (7.0.0 or newer)"
     return tuple(
         tuple(
-            Kernels(f"cmsis_nn_{unit}", f"CMSIS-NN{of} on {about}", _rules(unit, kept, day or STEADY), condition)
+            Kernels(f"cmsis_nn_{unit}", f"CMSIS-NN{of} on {about}", _rules(unit, kept, day or STEADY, own), condition)
+            for own in reference
             for kept in (True, False)
         )
         for unit, about, condition in _KINDS

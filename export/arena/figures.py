@@ -12,6 +12,7 @@ from export.arena.kernels import Kernels
 from export.arena.reference import RULES
 from export.arena.survival import inputs_survive
 from qtorch.editions.edition import Edition, Library
+from qtorch.editions.known import ZEPHYRS_OWN
 
 __all__ = ["ArenaFigure", "Build", "arena_figures", "builds_of"]
 
@@ -78,7 +79,9 @@ class Build:
 
 def builds_of(edition: Edition | None = None) -> tuple[Build, ...]:
     """All builds that a header has figures for; see :func:`arena_figures`."""
-    libraries = (("CMSIS_NN", cmsis_nn(_day(edition, "cmsis_nn"))), ("ESP_NN", esp_nn(_day(edition, "esp_nn"))))
+    day = _day(edition, "cmsis_nn")
+    own = ((), ZEPHYRS_OWN) if day is None or edition is None else (edition.reference,)
+    libraries = (("CMSIS_NN", cmsis_nn(day, own)), ("ESP_NN", esp_nn(_day(edition, "esp_nn"))))
     return (
         Build("", "", REFERENCE.about, (REFERENCE,)),
         *(

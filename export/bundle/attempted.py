@@ -20,7 +20,7 @@ class Attempted:
     :class:`~qtorch.errors.ParityError` is raised in any case.
 
     Attributes:
-        parts: fields of :class:`export.options.ExportOptions`: ``"c"``, ``"firmware"``, the forms' options.
+        parts: fields of :class:`export.options.ExportOptions`: ``"c"``, ``"tflm"``, ``"firmware"``, the forms' options.
         left_out: why some of them are not there; grows during an export.
     """
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from export.boards import board
+from export.bundle.attempted import Attempted
 from export.faults.avoided import Avoided, avoided, newer_edition, refusal
 from export.faults.found import Finding, faults_by_edition, faults_in
 from export.graph.ir import Graph
 from export.options import ExportOptions
 from qtorch.editions.edition import Edition
-from qtorch.editions.known import EDITIONS
+from qtorch.editions.known import EDITIONS, NEWEST
 
-__all__ = ["edition_figures", "editions_of", "for_edition", "require_edition"]
+__all__ = ["edition_figures", "editions_of", "for_board", "for_edition", "require_edition"]
 
 
 def editions_of(model: bytes, cpu: str, told: Callable[[Finding], Finding] | None = None) -> dict[str, Any]:
@@ -55,6 +57,34 @@ def for_edition(graph: Graph, options: ExportOptions, *, certain: bool = False) 
     if left:
         raise refusal(left, options.edition, _where_chosen(options), newer_edition(graph, options.edition, cpu))
     return other
+
+
+def for_board(
+    graph: Graph, options: ExportOptions, attempted: Attempted
+) -> tuple[Avoided, ExportOptions, Attempted]:  # fmt: skip
+    """:func:`for_edition`; or, where nobody asked for the board's TFLite Micro by name, plain C without it.
+
+    Args:
+        graph: of integers.
+        options: of the export.
+        attempted: what nobody asked for by name; says then what is left out.
+
+    Returns:
+        The graph for the edition, the options, and what is still attempted: where TFLite Micro is left out, the file is
+        for the newest, which judges it, and plain C is no attempt any more.
+
+    Raises:
+        UnsupportedByEdition: as :func:`for_edition`; it was asked for, or there is to be no plain C.
+    """
+    if "tflm" not in attempted.parts or not options.c:
+        return for_edition(graph, options), options, attempted
+    with attempted("tflm"):
+        return for_edition(graph, options), options, attempted
+    left_out = attempted.left_out
+    if options.firmware is not None:
+        left_out["firmware"] = left_out["tflm"]
+    newest = replace(options, tflm=NEWEST.name, firmware=None)
+    return for_edition(graph, newest), newest, Attempted(attempted.parts - {"c"}, left_out)
 
 
 def require_edition(model: bytes, options: ExportOptions) -> None:

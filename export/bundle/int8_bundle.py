@@ -9,7 +9,7 @@ from torch import fx
 from export.boards import Board, board
 from export.bundle.attempted import Attempted
 from export.bundle.bundle import Bundle
-from export.bundle.device_headers import device_headers
+from export.bundle.device_headers import c_headers, device_headers
 from export.bundle.editions import edition_figures, editions_of
 from export.bundle.int8_files import Int8Files, int8_files
 from export.bundle.manifest import TIMINGS
@@ -49,7 +49,8 @@ def int8_bundle(
 
     Raises:
         ParityError: a comparison that must be exact is not.
-        UnsupportedByEdition: the board's TFLite Micro computes something otherwise, or refuses it, in every form.
+        UnsupportedByEdition: the board's TFLite Micro, which was asked for, computes something otherwise, or refuses
+            it, in every form.
         NotFinite, BadConfiguration: the network can't be exported.
         BadData: post-training quantization without training data.
     """
@@ -74,6 +75,7 @@ def _bundle(
 ) -> Bundle:  # fmt: skip
     network = _quantized(subject, options, phases)
     files = int8_files(subject, network, name, target, options, phases, attempted)
+    options = files.options
     proven = proof(name, files, network, subject.inputs, target, options.forms, phases, attempted)
     measured = _measured(subject, network, files, target, options, phases)
     project = options.firmware is not None and "firmware" not in attempted.left_out
@@ -84,7 +86,10 @@ def _bundle(
     metrics = int8_metrics(subject, files, proven, measured, target, project, checkpoint, attempted)
     metrics["tflm"] = edition_figures(options.edition, files.avoided, editions)
     with phases("writing the report, with what each layer costs"):
-        headers = device_headers(name, files, subject.ends.interface, proven.codes, options.edition)
+        if "tflm" in attempted.left_out:
+            headers = c_headers(name, files.graph, files.layouts, subject.ends.interface, proven.codes)
+        else:
+            headers = device_headers(name, files, subject.ends.interface, proven.codes, options.edition)
         facts = facts_of(
             subject, name, metrics, proof_as_json, files.graph, network, _tested(subject), measured.errors,
             options.input_layout, measured.records, files.c.network if files.c else None,

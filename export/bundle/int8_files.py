@@ -10,7 +10,7 @@ from torch import fx
 from export.arena.offline import offline_plan
 from export.boards import Board
 from export.bundle.attempted import Attempted
-from export.bundle.editions import for_edition, require_edition
+from export.bundle.editions import for_board, require_edition
 from export.bundle.phases import Phases
 from export.bundle.project_edition import require_project_edition
 from export.bundle.written_model import WrittenModel
@@ -43,6 +43,7 @@ class Int8Files(WrittenModel):
         c: plain C of ``plain``; ``None`` where none is written.
         titles: what the numbers of the one output are called; none where they have no names.
         c_layouts: of those of ``graph``.
+        options: of the export, as far as they could be had.
     """
 
     plain: Graph
@@ -51,6 +52,7 @@ class Int8Files(WrittenModel):
     c: CModel | None
     titles: tuple[str, ...]
     c_layouts: tuple[TensorLayout, ...]
+    options: ExportOptions
 
 
 def int8_files(
@@ -70,13 +72,14 @@ def int8_files(
 
     Raises:
         NotFinite, BadConfiguration: the network can't be exported.
-        UnsupportedByEdition: the board's TFLite Micro computes something otherwise, or refuses it, in every form.
+        UnsupportedByEdition: the board's TFLite Micro, which was asked for, computes something otherwise, or refuses
+            it, in every form.
         ParityError: a file is not the graph that it was written of.
     """
     what = f"the integers, and plain C for {target.name}" if options.writes_c else "the integers"
     with phases(f"writing {what}", "export"):
         plain = integer_graph(network, options.input_layout)
-        other = for_edition(plain, options)
+        other, options, attempted = for_board(plain, options, attempted)
         graph = other.graph
         outputs = graph.values[graph.outputs[0]].shape[-1] if len(graph.outputs) == 1 else None
         titles = subject.ends.titles(outputs)
@@ -100,7 +103,7 @@ def int8_files(
             require_project_edition(int8_model, target, options.edition)
     compare_file(graph, int8_model)
     compare_file(final, file.named)
-    return Int8Files(graph, final, file, metadata, layouts, plain, other, int8_model, c, titles, c_layouts)
+    return Int8Files(graph, final, file, metadata, layouts, plain, other, int8_model, c, titles, c_layouts, options)
 
 
 def _metadata(subject: Subject, name: str, graph: Graph, titles: tuple[str, ...], version: str) -> ModelMetadata:

@@ -18,7 +18,7 @@ import numpy as np
 
 from export.engines import Engine
 from export.graph.ir import Graph
-from firmware.emulation import MACHINES, Options, available, replay
+from firmware.emulation import MACHINES, ROOMIER, DidNotBuild, Options, available, replay
 
 __all__ = ["COMPILE", "c_compiler", "compiled_c", "not_run", "run_c"]
 
@@ -60,10 +60,13 @@ def compiled_c(name: str, files: Mapping[str, str], graph: Graph, cpu: str = "ho
 def _emulated(
     name: str, files: Mapping[str, str], graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, ...]:
-    """Outputs of an emulated ATmega328P; the comparison is the caller's."""
+    """Outputs of an emulated ATmega328P, or of its core with more memory; the comparison is the caller's."""
     shape, codes = graph.values[graph.outputs[0]].shape[1:], inputs[0].reshape(len(inputs[0]), -1)
     unknown = np.zeros((len(codes), graph.values[graph.outputs[0]].elements), np.int8)
-    run = replay(_AVR, files, name, codes, unknown, Options(seconds=600))
+    try:
+        run = replay(_AVR, files, name, codes, unknown, Options(seconds=600))
+    except DidNotBuild:
+        run = replay(ROOMIER[_AVR.name], files, name, codes, unknown, Options(seconds=600))
     return (run.outputs.reshape(len(codes), *shape),)
 
 

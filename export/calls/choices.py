@@ -48,7 +48,7 @@ def options_of(options: ExportOptions | None, choices: Mapping[str, Any]) -> Exp
 
 
 def everything(out: Path | None, choices: Mapping[str, Any]) -> Choice:
-    """What is named, and beside it all else that goes with it: plain C, the forms, a firmware project.
+    """What is named, and beside it all else that goes with it: plain C, the forms, the board's TFLite Micro, a project.
 
     Args:
         out: the bundle's folder, if there is one.
@@ -72,6 +72,8 @@ def everything(out: Path | None, choices: Mapping[str, Any]) -> Choice:
             parts.append(part)
         except BadConfiguration as error:
             attempted.left_out[part] = reason(error)
+    if not choices.get("tflm") and choices.get("firmware") is None:
+        parts.append("tflm")
     return Choice(options, Attempted(frozenset(parts) - {*needed}, attempted.left_out))
 
 

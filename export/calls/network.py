@@ -63,8 +63,8 @@ def export_network(
         ('ship', 24576)
 
     Without ``options`` everything is made: plain C, ONNX where its packages are installed, a project for ``target`` in
-    ``out/project``. What of that can't be had is left out, and ``bundle.left_out`` says why; what is named in
-    ``choices`` and can't be had is refused.
+    ``out/project``. What of that can't be had is left out, and ``bundle.left_out`` says why: of a network that the
+    board's TFLite Micro computes otherwise, plain C stays. What is named in ``choices`` and can't be had is refused.
 
     Args:
         network: prepared, calibrated, and trained by any loop; or what :func:`qtorch.quantize` gave; or a float

@@ -36,6 +36,7 @@ _CONVOLUTIONS = (
         effect="other codes",
         until=date(2023, 6, 13),
         cores=_S3,
+        form="room_between_taps",
         remedy="kernels whose width times channels is 32 at most; or esp-nn 1.0.0",
         source="esp-nn#5, esp-tflite-micro#51, commit 5d10a3a: esp_nn_conv_s8_filter_aligned_input_padded_esp32s3.S "
         "reads a row's third vector where the fourth stands too",
@@ -139,6 +140,7 @@ _CONVOLUTIONS = (
         effect="overwrites",
         until=date(2026, 3, 30),
         cores=_S3,
+        form="room_between_taps",
         remedy="one output per channel, behind a CONV_2D that makes more of them; or esp-nn 1.2.0",
         source="esp-nn#7 and #8, commit dd785b0",
         sure="read",

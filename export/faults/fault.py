@@ -93,9 +93,11 @@ class Fault:
 
     def is_in(self, edition: Edition, cpu: str) -> bool:
         """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
-        if self.where != "tflm" and edition.library != self.where.removeprefix("tflm_"):
+        # On a processor that stands for any, one with the library.
+        own = set(self.operators) <= set(edition.reference) or not (cpu == "host" or cpu.startswith(edition.processors))
+        if self.where != "tflm" and (own or edition.library != self.where.removeprefix("tflm_")):
             return False
-        if edition.library in self.spared:
+        if edition.library in self.spared and not own:
             return False
         day = edition.library_source if self.where in ("cmsis_nn", "esp_nn") else edition.source
         if day is None or (self.cores and cpu not in (*self.cores, "host")):

@@ -17,6 +17,7 @@ _CALLED = {
     "layers": "cost of each layer",
     "c": "plain C",
     "firmware": "the firmware project",
+    "tflm": "headers for TFLite Micro",
     "onnx": "ONNX",
 }
 

@@ -9,7 +9,7 @@ Example:
 
 from firmware.emulation.build import Footprint, Options
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
-from firmware.emulation.interpreted import Interpreted, interpreted
+from firmware.emulation.interpreted import Interpreted, arena_probe, interpreted, smallest_arena
 from firmware.emulation.machines import MACHINES, ROOMIER, Machine, available
 from firmware.emulation.replay import Cost, Mismatch, Replay, footprints, replay
 from firmware.emulation.sketch import build_sketch, run_sketch, sketch_available, sketch_size, sketch_source
@@ -31,6 +31,7 @@ __all__ = [
     "Mismatch",
     "Options",
     "Replay",
+    "arena_probe",
     "available",
     "build_sketch",
     "footprints",
@@ -42,4 +43,5 @@ __all__ = [
     "sketch_available",
     "sketch_size",
     "sketch_source",
+    "smallest_arena",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from firmware.emulation.failure import DidNotBuild
 from firmware.emulation.replay import Replay, check_samples, replay_model, run_program
 from firmware.emulation.tflm_library import Library
 
-__all__ = ["Interpreted", "interpreted"]
+__all__ = ["Interpreted", "arena_probe", "interpreted", "smallest_arena"]
 
 #: Arenas are tried at this granularity, in bytes; it is also their alignment.
 _STEP = 16
@@ -89,9 +90,9 @@ def interpreted(
             options,
         )
         roomy = Model(name, folder, (*objects, _arena(library, folder, largest)))
-        arena = _smallest_arena(library, roomy, options, largest)
-        model = Model(name, folder, (*objects, _arena(library, folder, arena)))
         machine = library.machine
+        arena = smallest_arena(_acceptance(library, roomy, options), f"{machine.name}: {name}", largest)
+        model = Model(name, folder, (*objects, _arena(library, folder, arena)))
         smallest = weigh(machine, (link(machine, model, (*machine.start, "tflm/smallest.c"), "smallest.elf"),))
         replay = replay_model(machine, model, inputs, expected, options)
         return Interpreted(dataclasses.replace(replay, firmware=smallest), arena)
@@ -147,8 +148,8 @@ def _arena(library: Library, folder: Path, arena: int) -> Path:
     return target
 
 
-def _smallest_arena(library: Library, model: Model, options: Options, largest: int) -> int:
-    """Found by bisection: what ``arena_used_bytes`` says understates what setting up needs at its peak."""
+def _acceptance(library: Library, model: Model, options: Options) -> Callable[[int], bool]:
+    """Whether a program sets the model up in an arena of so many bytes."""
     machine = library.machine
     elf = link(machine, model, (*machine.start, "tflm/probe.c", "semihosting.c"), "probe.elf")
 
@@ -156,9 +157,48 @@ def _smallest_arena(library: Library, model: Model, options: Options, largest: i
         (model.folder / "arena.bin").write_bytes(size.to_bytes(4, "little"))
         return run_program(machine, elf, model.folder, options, ("0", "0"))[0] == _ACCEPTED
 
+    return accepts
+
+
+@contextmanager
+def arena_probe(
+    library: Library, sources: Mapping[str, str], name: str, sizes: tuple[int, int], options: Options | None = None,
+    *, largest: int = _LARGEST,
+) -> Iterator[Callable[[int], bool]]:  # fmt: skip
+    """Whether a model of one input and one output can be set up in an arena of so many bytes, asked as often as needed.
+
+    Args:
+        library: as of :func:`interpreted`, like the sources, the name and the options.
+        sources: of the model.
+        name: of it.
+        sizes: bytes of its input and of its output.
+        options: of the run.
+        largest: bytes, the most that may be asked for.
+
+    Raises:
+        DidNotBuild: the sources do not compile, or the program does not fit.
+    """
+    options = options or Options()
+    with tempfile.TemporaryDirectory(prefix="arena-") as temporary:
+        folder = Path(temporary)
+        texts = {**sources, f"{name}_model.h": _model_header(name, sizes, (1, 1), 0)}
+        objects = _compile(library, texts, name, folder, options)
+        yield _acceptance(library, Model(name, folder, (*objects, _arena(library, folder, largest))), options)
+
+
+def smallest_arena(accepts: Callable[[int], bool], where: str, largest: int = _LARGEST) -> int:
+    """Bytes, by bisection: what ``arena_used_bytes`` says understates what setting up needs at its peak.
+
+    Args:
+        accepts: whether so many are enough.
+        where: for whom, in the error.
+        largest: bytes that are tried.
+
+    Raises:
+        DidNotBuild: not even these are enough.
+    """
     low, high = 0, largest
     if not accepts(high):
-        where = f"{machine.name}: {model.name}"
         raise DidNotBuild(where=where, expected=f"an arena of {high:,} bytes to be enough", got="a refusal")
     while high - low > _STEP:
         middle = (low + high) // 2 // _STEP * _STEP

@@ -291,5 +291,10 @@ ROOMIER: dict[str, Machine] = {
         name="cortex_m0",
         description="cortex-m0 on QEMU's mps2-an385, whose Cortex-M3 executes its instructions",
         flags=MACHINES["cortex_m0"].flags,
-    )
+    ),
+    # The same core, with a program counter of 16 bits like theirs.
+    **{
+        name: _avr(name, f"{name}'s core in an ATmega1284P, which has 16 KiB of RAM, 16 MHz", "atmega1284p", 16 * _KIB)
+        for name in ("atmega328p", "atmega32u4")
+    },
 }

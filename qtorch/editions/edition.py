@@ -25,6 +25,8 @@ class Edition:
         package: what a project asks its ecosystem's package manager for; empty where there is none.
         version: exactly which, as that manager spells it.
         beside: which version of what a project has to ask for beside it: of esp-nn, or of Zephyr; empty: of nothing.
+        reference: operators that its build leaves to TFLite Micro's own kernels, though the library has some.
+        processors: what names of processors begin with that get the library; others get none, if it is not empty.
         facts: who says so: where dates and versions were read.
     """
 
@@ -36,4 +38,6 @@ class Edition:
     package: str = ""
     version: str = ""
     beside: str = ""
+    reference: tuple[str, ...] = ()
+    processors: str = ""
     facts: str = ""

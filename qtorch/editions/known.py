@@ -16,7 +16,7 @@ from qtorch.discovery import Registry
 from qtorch.editions.edition import Edition
 from qtorch.errors import BadConfiguration
 
-__all__ = ["EDITIONS", "NEWEST", "edition", "register_edition", "require_edition", "takes_one_scale"]
+__all__ = ["EDITIONS", "NEWEST", "ZEPHYRS_OWN", "edition", "register_edition", "require_edition", "takes_one_scale"]
 
 _FILES = "its kernel files are TFLite Micro's of {day} and not yet of {next}; "
 _PYPI = "the date in its version, which is its source's"
@@ -48,6 +48,10 @@ def _esp(version: str, source: date, nn: str, nn_source: date, facts: str, name:
     )
 
 
+#: Zephyr's modules/tflite-micro/CMakeLists.txt takes kernels/transpose_conv.cc, whatever library it takes of others.
+ZEPHYRS_OWN = ("TRANSPOSE_CONV",)
+
+
 def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: str) -> Edition:
     return Edition(
         name=f"zephyr-{release}",
@@ -58,6 +62,9 @@ def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: s
         package="tflite-micro",
         version=revision,
         beside=f"v{release}.0",
+        reference=ZEPHYRS_OWN,
+        # Kconfig's TENSORFLOW_LITE_MICRO_CMSIS_NN_KERNELS is there if CPU_CORTEX_M.
+        processors="cortex-m",
         facts=facts,
     )
 
@@ -206,15 +213,16 @@ _OWN = (
     _esp("1.3.7", date(2026, 5, 11), "1.2.3", date(2026, 4, 27), _SYNC + "its manifest: esp-nn >=1.1.1"),
     _esp("1.4.0", date(2026, 7, 20), "1.2.3", date(2026, 4, 27), _SYNC + "its manifest: esp-nn >=1.1.1"),
     _zephyr("3.6", "1a34dcab41e7e0e667db72d6a40999c1ec9c510c", date(2023, 6, 30), date(2023, 5, 8),
-            "zephyrproject-rtos/tflite-micro, branch zephyr-v3.6.0; cmsis-nn 0c8669d is 4.1.0"),
+            "zephyrproject-rtos/tflite-micro, branch zephyr-v3.6.0; cmsis-nn 0c8669d, which was taken until "
+            "zephyr#73995, is 4.1.0"),
     _zephyr("4.0", "48613f7ba1ffbda46ad771a77a35408f48f922e9", date(2024, 5, 28), date(2024, 6, 2),
             "the indexes of west projects of Zephyr 4.0.0 and 3.7.0 name it, and cmsis-nn ea987c1c, which is 69823018 "
             "(6.0.0)"),
     _zephyr("4.1", "8d404de73acf7687831e16d88e86e4f73cfddf8e", date(2025, 2, 7), date(2024, 11, 11),
             "Zephyr 4.1.0's index of west projects names it, and cmsis-nn e9328d61, which is 22080c68 (7.0.0)"),
-    _zephyr("4.4", "fcc760af130f3a595b5802cdebcc77461e54f382", date(2026, 2, 12), date(2025, 2, 18),
-            "zephyrproject-rtos/tflite-micro, branch zephyr-v4.4.0; of cmsis-nn d20117c9 the day is that of the source "
-            "which this TFLite Micro itself takes, e096196a"),
+    _zephyr("4.4", "fcc760af130f3a595b5802cdebcc77461e54f382", date(2026, 2, 12), date(2025, 1, 17),
+            "zephyrproject-rtos/tflite-micro, branch zephyr-v4.4.0; its west.yml names cmsis-nn d20117c9, which is "
+            "7.0.0 with b9041706 (zephyr#103691), and no other source differs from e096196a of TFLite Micro itself"),
 )  # fmt: skip
 
 

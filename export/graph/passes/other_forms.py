@@ -22,6 +22,7 @@ from export.graph.passes.forms.pieces import pieces
 from export.graph.passes.forms.quantized_index import quantized_index
 from export.graph.passes.forms.rank_2 import one_row, rank_2
 from export.graph.passes.forms.rank_4 import rank_4
+from export.graph.passes.forms.room_between_taps import room_between_taps
 from export.graph.passes.forms.separate_activation import separate_activation
 from export.graph.passes.forms.spread_input import spread_input
 from export.graph.passes.forms.summed_by_convolution import summed_by_convolution
@@ -55,4 +56,5 @@ OTHER_FORMS: Mapping[str, Callable[[Graph, frozenset[str]], Graph]] = {
     "fused_with_zero": fused_with_zero,
     "behind_quantize": behind_quantize,
     "joined_axes": joined_axes,
+    "room_between_taps": room_between_taps,
 }

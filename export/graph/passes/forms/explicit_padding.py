@@ -9,7 +9,7 @@ from export.graph.rewriting import Draft, rewritten
 from export.graph.windows import WINDOWED, window_and_stride
 from qtorch.families.windows import explicit_padding as amounts_of
 
-__all__ = ["explicit_padding"]
+__all__ = ["explicit_padding", "with_explicit_padding"]
 
 
 def explicit_padding(graph: Graph, outputs: frozenset[str]) -> Graph:
@@ -23,13 +23,28 @@ def explicit_padding(graph: Graph, outputs: frozenset[str]) -> Graph:
 def _explicit_padding(draft: Draft, node: Node) -> bool:
     if node.op not in WINDOWED or node.attrs["padding"] != "same":
         return False
-    source, stem = node.input_roles()["input"], node.output
-    _, height, width, _ = draft.shape(source)
-    rows, columns = amounts_of("same", (height, width), *window_and_stride(draft.values, node))
-    if node.op == "average_pool_2d" and any((*rows, *columns)):
+    if node.op == "average_pool_2d" and any(n for side in _amounts(draft, node) for n in side):
         return False
-    paddings = [(0, 0), rows, columns, (0, 0)]
-    padded = draft.pad(source, paddings, stem=f"{stem}.padded", lowest=node.op == "max_pool_2d")
-    inputs = tuple(padded if name == source else name for name in node.inputs)
-    draft.nodes.append(replace(node, attrs={**node.attrs, "padding": "valid"}, inputs=inputs))
+    draft.nodes.append(with_explicit_padding(draft, node))
     return True
+
+
+def with_explicit_padding(draft: Draft, node: Node) -> Node:
+    """The node as VALID, behind a PAD in the draft if there is any padding; itself if it is so already.
+
+    Args:
+        draft: of the graph.
+        node: with windows, no average.
+    """
+    if node.attrs["padding"] != "same":
+        return node
+    source = node.input_roles()["input"]
+    paddings = [(0, 0), *_amounts(draft, node), (0, 0)]
+    padded = draft.pad(source, paddings, stem=f"{node.output}.padded", lowest=node.op == "max_pool_2d")
+    inputs = tuple(padded if name == source else name for name in node.inputs)
+    return replace(node, attrs={**node.attrs, "padding": "valid"}, inputs=inputs)
+
+
+def _amounts(draft: Draft, node: Node) -> tuple[tuple[int, int], tuple[int, int]]:
+    _, height, width, _ = draft.shape(node.input_roles()["input"])
+    return amounts_of("same", (height, width), *window_and_stride(draft.values, node))
