@@ -10,10 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
-from export.graph.build import integer_graph
-from export.parity.outputs import corner_codes, parity
-from export.tflite.writer import write_tflite
-from tests.module_oracle import difference, outputs
+from tests.exact_networks import require_exact
 
 
 class Decoded(nn.Module):
@@ -81,16 +78,6 @@ FORMS: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
 }
 
 
-def exact(net: nn.Module, x: Tensor) -> None:
-    prepared = qtorch.prepare(net, x[:1])
-    for count in (1, 3):
-        assert not difference(net, outputs(net, [x[:count]]), outputs(prepared, [x[:count]]), [x[:count]])
-    qtorch.calibrate(prepared, [x])
-    qtorch.set_mode(prepared.eval(), qtorch.Mode.QUANTIZED)
-    graph = integer_graph(prepared)
-    parity(graph, write_tflite(graph), corner_codes(graph, 8), prepared, reported=())
-
-
 #: Of dropouts that are functions, in attention, all or none are kept.
 _SAID = pytest.mark.filterwarnings("ignore:prepare. in training the network computes something else")
 
@@ -100,7 +87,7 @@ _SAID = pytest.mark.filterwarnings("ignore:prepare. in training the network comp
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_is_exact(name: str) -> None:
     torch.manual_seed(0)
-    exact(Learned(FORMS[name]).eval(), torch.randn(16, 5, 8))
+    require_exact(Learned(FORMS[name]).eval(), torch.randn(16, 5, 8))
 
 
 @_SAID
@@ -109,7 +96,7 @@ def test_a_form_is_exact(name: str) -> None:
 @pytest.mark.parametrize("made", [Decoded, Detected, Slots])
 def test_a_network_of_learned_queries_is_exact(made: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    exact(made().eval(), torch.randn(16, 6, 8))
+    require_exact(made().eval(), torch.randn(16, 6, 8))
 
 
 def test_queries_train_without_their_dropout() -> None:

@@ -10,11 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import qtorch
-from export.graph.build import integer_graph
-from export.parity.outputs import corner_codes, parity
-from export.tflite.writer import write_tflite
-from tests.module_oracle import difference, outputs
+from tests.exact_networks import require_exact
 
 
 class Mixed(nn.Module):
@@ -83,13 +79,4 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 def test_the_device_computes_it(name: str) -> None:
     torch.manual_seed(0)
     made, shape = FORMS[name]
-    net, x = made().eval(), torch.randn(24, *shape)
-    prepared = qtorch.prepare(net, x[:1])
-    for count in (1, 3):
-        assert not difference(net, outputs(net, [x[:count]]), outputs(prepared, [x[:count]]), [x[:count]])
-    qtorch.calibrate(prepared, [x])
-    qtorch.set_mode(prepared.eval(), qtorch.Mode.QUANTIZED)
-    graph = integer_graph(prepared)
-    parity(graph, write_tflite(graph), corner_codes(graph, 8), prepared, reported=())
-    with torch.no_grad():
-        assert float((prepared(x) - net(x)).square().mean() / net(x).var()) < 0.01
+    require_exact(made().eval(), torch.randn(24, *shape), lost=0.01)

@@ -7,11 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
-from export.graph.build import integer_graph
 from export.graph.ir import Graph
-from export.parity.outputs import corner_codes, parity
-from export.tflite.writer import write_tflite
-from tests.module_oracle import difference, outputs
+from tests.exact_networks import require_exact
 
 
 class PlacesOfPeaks(nn.Module):
@@ -43,20 +40,6 @@ def classes(count: int) -> nn.Module:
     return nn.Sequential(nn.Linear(8, count), nn.Softmax(-1))
 
 
-def exact(net: nn.Module, x: Tensor, config: qtorch.QuantizationConfig | None = None) -> Graph:
-    """The graph that TFLite Micro computes as the network does, whose float outputs are the module's."""
-    prepared = qtorch.prepare(net.eval(), x[:1], config)
-    assert not difference(net, outputs(net, [x]), outputs(prepared, [x]), [x])
-    qtorch.calibrate(prepared, [x])
-    qtorch.set_mode(prepared.eval(), qtorch.Mode.QUANTIZED)
-    graph = integer_graph(prepared)
-    parity(graph, write_tflite(graph), corner_codes(graph, 4), prepared, reported=())
-    with torch.no_grad():
-        lost = (prepared(x) - net(x)).square().mean() / net(x).var()
-    assert float(lost) < 0.05
-    return graph
-
-
 def types(graph: Graph) -> list[str]:
     """Of each softmax's result."""
     return [graph.values[node.outputs[0]].dtype for node in graph.nodes if node.op == "softmax"]
@@ -67,7 +50,7 @@ def test_a_softmax_over_an_image() -> None:
     torch.manual_seed(0)
     x = torch.rand(12, 1, 24, 24)
     x[torch.arange(12), 0, torch.randint(24, (12,)), torch.randint(24, (12,))] += 4
-    graph = exact(PlacesOfPeaks(24), x)
+    graph = require_exact(PlacesOfPeaks(24).eval(), x, lost=0.05)
     assert types(graph) == ["int16"]
     assert {graph.values[name].dtype for name in (*graph.inputs, *graph.outputs)} == {"int8"}
 
@@ -75,20 +58,20 @@ def test_a_softmax_over_an_image() -> None:
 @pytest.mark.tflm
 def test_weights_of_steps() -> None:
     torch.manual_seed(0)
-    assert types(exact(Pooled(4), torch.randn(12, 600, 4))) == ["int16"]
+    assert types(require_exact(Pooled(4).eval(), torch.randn(12, 600, 4), lost=0.05)) == ["int16"]
 
 
 @pytest.mark.tflm
 @pytest.mark.parametrize(("count", "dtype"), [(511, "int8"), (512, "int16"), (1000, "int16")])
 def test_many_classes(count: int, dtype: str) -> None:
     torch.manual_seed(0)
-    assert types(exact(classes(count), 4 * torch.randn(40, 8))) == [dtype]
+    assert types(require_exact(classes(count).eval(), 4 * torch.randn(40, 8))) == [dtype]
 
 
 @pytest.mark.tflm
 def test_beside_weights_of_4_bits() -> None:
     torch.manual_seed(0)
-    graph = exact(classes(600), 4 * torch.randn(40, 8), qtorch.QuantizationConfig(weight_bits=4))
+    graph = require_exact(classes(600).eval(), 4 * torch.randn(40, 8), qtorch.QuantizationConfig(weight_bits=4))
     assert types(graph) == ["int16"]
     assert graph.values[graph.nodes[0].inputs[1]].dtype == "int4"
 
