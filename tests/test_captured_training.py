@@ -30,6 +30,12 @@ def noisy_like(net: Between, y: Tensor) -> Tensor:
     return y + torch.randn_like(y) if net.training else y
 
 
+def drawn(net: Between, y: Tensor) -> Tensor:
+    """As policies do: a sample in training, the mean in evaluation, and a scale of its own."""
+    distribution = torch.distributions.Normal(y, y.clamp(-2, 1).exp())
+    return distribution.rsample() if net.training else distribution.mean
+
+
 def skipping(net: Between, y: Tensor) -> Tensor:
     if not net.training:
         return y
@@ -63,8 +69,8 @@ class Skipped(Between):
 @pytest.mark.parametrize("training", [True, False], ids=["prepared-in-training", "prepared-in-evaluation"])
 @pytest.mark.parametrize(
     "make",
-    [*(lambda f=f: Between(f) for f in (dropped, noisy, noisy_like, scaled, skipping)), Skipped],
-    ids=["dropout", "noise", "noise-like", "branch", "stochastic-depth", "layer"],
+    [*(lambda f=f: Between(f) for f in (dropped, noisy, noisy_like, drawn, scaled, skipping)), Skipped],
+    ids=["dropout", "noise", "noise-like", "distribution", "branch", "stochastic-depth", "layer"],
 )
 def test_training_and_evaluation_are_each_as_the_network_has_them(make: Callable[[], Between], training: bool) -> None:
     net = make().train(training)

@@ -33,6 +33,7 @@ from qtorch.capture.merged_slices import merge_slices
 from qtorch.capture.nodes import detach_what_is_frozen
 from qtorch.capture.reference import Reference, copied
 from qtorch.capture.repeatability import require_repeatable, state_refused
+from qtorch.capture.single_precision import in_single_precision
 from qtorch.capture.told_apart import called_with, parts_of_call
 from qtorch.capture.tracing import Trace, Traced, has_hooks, is_leaf, is_row_of_layers, record_shapes, trace
 from qtorch.capture.training_comparison import training_difference, training_trace, trains_as_it_evaluates
@@ -204,6 +205,7 @@ class Capture:
         """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""
         traced = trace.graph.eval()
         if decomposed:
+            in_single_precision(traced)
             compute_one_of_alike_samples(traced)
             write_parts_of_complex_numbers(traced)
             traced.norm_in_parts = "" if trace.fixed_batch else put_batch_in_front(traced)

@@ -168,9 +168,15 @@ def _arguments(node: fx.Node, writer: Writer, decomposition: Any) -> dict[str, A
         name = "input" if argument.name == "self" else argument.name
         if name in known:
             arguments[name] = _proxies(value, writer)
-        elif value != argument.default_value:
+        elif value != argument.default_value and not (argument.name == "dtype" and _stays(node, value)):
             return None
     return arguments
+
+
+def _stays(node: fx.Node, dtype: Any) -> bool:
+    """Whether the type that a call asks for is what it would give anyway."""
+    value, given = node.meta["val"], [each.meta["val"] for each in node.all_input_nodes]
+    return all(isinstance(each, Tensor) and each.dtype is dtype for each in (value, *given))
 
 
 def _proxies(value: Any, writer: Writer) -> Any:
@@ -185,11 +191,20 @@ def _replaced(node: fx.Node, result: Any) -> bool:
         node.graph.erase_node(node)
         return True
     elements = [reader for reader in node.users if reader.target is operator.getitem]
-    if len(elements) < len(node.users) or any(e.users and result[e.args[1]] is None for e in elements):
+    # What acts in training alone may read all results at once.
+    others = [reader for reader in node.users if reader not in elements]
+    if any(e.users and result[e.args[1]] is None for e in elements) or (
+        others and any(each is None for each in result)
+    ):
         return False
     for element in elements:
         if element.users:
             element.replace_all_uses_with(result[element.args[1]].node)
         node.graph.erase_node(element)
+    for reader in others:
+        nodes = [each.node for each in result]
+        reader.args, reader.kwargs = fx.map_arg(
+            (reader.args, reader.kwargs), lambda each, nodes=nodes: nodes if each is node else each
+        )
     node.graph.erase_node(node)
     return True
