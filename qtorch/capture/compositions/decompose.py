@@ -201,10 +201,9 @@ def _replaced(node: fx.Node, result: Any) -> bool:
         if element.users:
             element.replace_all_uses_with(result[element.args[1]].node)
         node.graph.erase_node(element)
+    together = [each.node for each in result] if others else []
     for reader in others:
-        nodes = [each.node for each in result]
-        reader.args, reader.kwargs = fx.map_arg(
-            (reader.args, reader.kwargs), lambda each, nodes=nodes: nodes if each is node else each
-        )
+        given = (reader.args, reader.kwargs)
+        reader.args, reader.kwargs = fx.map_arg(given, lambda each: together if each is node else each)
     node.graph.erase_node(node)
     return True
