@@ -88,6 +88,18 @@ def test_training_and_evaluation_are_each_as_the_network_has_them(make: Callable
     assert qat.get_submodule("last").quantizer.observer is not None  # type: ignore[union-attr]
 
 
+def test_noise_of_weights_is_left_out_with_a_word() -> None:
+    def noise_of_weights(net: Between, y: Tensor) -> Tensor:
+        weight = net.first.weight
+        return F.linear(y, weight + 0.1 * torch.randn_like(weight) if net.training else weight)
+
+    net = Between(noise_of_weights).train()
+    with pytest.warns(UserWarning, match=r"in training .* by constant .*one that is drawn at random in training; what"):
+        qat = qtorch.prepare(net, X[:1])
+    assert torch.allclose(qat.eval()(X), net.eval()(X), atol=1e-6)
+    assert torch.equal(qat.train()(X), qat.eval()(X))
+
+
 @pytest.mark.parametrize("layer", [True, False])
 def test_noise_that_is_not_torchs_own_goes_on_or_is_named(layer: bool) -> None:
     noise = Seeded()

@@ -24,7 +24,7 @@ from qtorch.capture.call_form import (
 )
 from qtorch.capture.compositions.complex_numbers import write_parts_of_complex_numbers
 from qtorch.capture.compositions.decompose import decompose_calls
-from qtorch.capture.constant_folding import fold_constants
+from qtorch.capture.constant_folding import ConstantInTraining, fold_constants
 from qtorch.capture.evaluation_comparison import require_captured
 from qtorch.capture.identities import drop_identities
 from qtorch.capture.index_inputs import as_captured, index_inputs
@@ -196,7 +196,10 @@ class Capture:
     def _with_training(self, trace: Trace[Captured], decomposed: bool) -> tuple[Captured, str]:
         """A trace with what only training does, and in words what that is not."""
         odd, differs = self._keep_training_form(trace)
-        captured = self._finished(trace, decomposed)
+        try:
+            captured = self._finished(trace, decomposed)
+        except ConstantInTraining as error:
+            return trace.graph, f"{error.where}, {error.got}"
         if odd or not (differs or trace.opaque or self._is_suspect(trace)):
             return captured, odd
         return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))

@@ -15,10 +15,14 @@ from qtorch.capture.nodes import draws_numbers, given_arguments, source_line
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
 
-__all__ = ["expression_of", "fold_constants", "is_constant", "make_permanent", "without_batch"]
+__all__ = ["ConstantInTraining", "expression_of", "fold_constants", "is_constant", "make_permanent", "without_batch"]
 
 #: Calls that repeat a constant for each sample, as a class token is, with the size that leaves an axis as it is.
 _REPEATING: dict[Any, int] = {torch.ops.aten.expand.default: -1, torch.ops.aten.repeat.default: 1}
+
+
+class ConstantInTraining(UnsupportedLayer):
+    """What depends on no input is another one in training at every call, as weights with noise are."""
 
 
 def fold_constants(traced: fx.GraphModule) -> None:
@@ -38,7 +42,8 @@ def fold_constants(traced: fx.GraphModule) -> None:
         traced: functions, methods, operators of ATen and modules. In evaluation.
 
     Raises:
-        UnsupportedLayer: a constant is drawn at random or written to, in evaluation or in training; names the call.
+        UnsupportedLayer: a constant is drawn at random or written to; names the call.
+        ConstantInTraining: the same in training alone.
     """
     with torch.no_grad(), undisturbed_random_numbers():
         folding = _Folding(traced)
@@ -266,6 +271,7 @@ class _Folding:
 
         Raises:
             UnsupportedLayer: it does.
+            ConstantInTraining: it does in training alone.
         """
         if node.op == "call_module":
             module = self.traced.get_submodule(str(node.target))
@@ -285,9 +291,9 @@ class _Folding:
         given: Any = fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
         trial(*given[0], **given[1])
         if not torch.equal(drawn, torch.random.get_rng_state()):
-            raise _refused(node, "drawn at random in training")
+            raise _refused(node, "drawn at random in training", kind=ConstantInTraining)
         if not all(torch.equal(each, values) for each, values in before):
-            raise _refused(node, "written to in training")
+            raise _refused(node, "written to in training", kind=ConstantInTraining)
 
 
 def _draws(node: fx.Node, call: torch._ops.OpOverload) -> bool:
@@ -320,9 +326,11 @@ def _fresh(traced: fx.GraphModule, stem: str) -> str:
     return stem
 
 
-def _refused(node: fx.Node, got: str, remedy: str = "") -> UnsupportedLayer:
+def _refused(
+    node: fx.Node, got: str, remedy: str = "", kind: type[UnsupportedLayer] = UnsupportedLayer
+) -> UnsupportedLayer:
     line = source_line(node)
-    return UnsupportedLayer(
+    return kind(
         where=f"constant {node.name!r}" + (f" ({line})" if line else ""),
         expected="a tensor that hangs on parameters and buffers alone, whenever it is computed",
         got=f"one that is {got}",
