@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from qtorch.network.mode import Mode
 from qtorch.network.quantizer import Quantizer
+from qtorch.network.stuck_outputs import StuckOutputs
 from qtorch.numbers.functional import whole_steps
 from qtorch.numbers.straight_through import replace_value
 
@@ -35,11 +36,26 @@ class _Conversion(nn.Module):
 
 
 class ToReals(_Conversion):
-    """Steps to real numbers."""
+    """Steps to real numbers; of an output it is looked in training whether they can still be learned from.
+
+    Args:
+        quantizer: of the tensor.
+        output: whether it is an output of the network.
+    """
+
+    def __init__(self, quantizer: Quantizer, output: bool = False) -> None:
+        super().__init__(quantizer)
+        self.stuck = StuckOutputs() if output else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The real numbers that ``x`` stands for."""
-        return self.quantizer.real(x)
+        return self.looked_at(self.quantizer.real(x))
+
+    def looked_at(self, reals: Tensor) -> Tensor:
+        """What it gave in a training step, whoever computed it."""
+        if self.training and self.stuck is not None:
+            self.stuck.look(reals, self.quantizer)
+        return reals
 
 
 class ToSteps(_Conversion):

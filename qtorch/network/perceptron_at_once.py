@@ -42,8 +42,10 @@ class Perceptron:
             path, _, name = str(node.target).rpartition(".")
             parent = network.get_submodule(path)
             self._places.append((parent._modules, name, network.get_submodule(str(node.target))))
-        quantizer, *layers, _ = (module for *_, module in self._places)
+        quantizer, *layers, reals = (module for *_, module in self._places)
         assert isinstance(quantizer, Quantizer)
+        assert isinstance(reals, ToReals)
+        self._reals = reals
         self._quantizer, self.ops = quantizer, tuple(each for each in layers if isinstance(each, QuantizedOp))
         #: What was read of the grids, together with figures that are made anew when one of these changes.
         self._read: tuple[LinearFigures, int, RealEnds] | None = None
@@ -90,7 +92,8 @@ class Perceptron:
             return None
         parameters = [linear_parameters(op.constants) for op in self.ops]
         learned = self._quantizer._parameters
-        return linears_in_steps(x, parameters, linear, ends, (learned.get("log_scale"), learned.get("zero_share")))
+        own = learned.get("log_scale"), learned.get("zero_share")
+        return self._reals.looked_at(linears_in_steps(x, parameters, linear, ends, own))
 
     def _calls_nothing_else(self) -> bool:
         """Whether a call of the modules would do nothing but what they compute in training, in numbers as they are."""

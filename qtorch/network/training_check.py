@@ -15,6 +15,7 @@ from qtorch.errors import BadConfiguration
 from qtorch.network.calibration import Saturation, batch_normalized, quantizers, saturation
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import is_calibration
+from qtorch.network.stuck_outputs import TO_HOLD_WHAT_GREW
 
 __all__ = [
     "by_the_batch",
@@ -29,11 +30,6 @@ __all__ = [
 ]
 
 _TO_BE_RID_OF_NAN = "look for NaN in the data and the loss, and train again from weights that hold none"
-_TO_HOLD_WHAT_GREW = (
-    "calibrate again and train on in QUANTIZED, or prepare with head-room, by qtorch.QuantizationConfig(margin=0.2), "
-    "or with ranges that are learned, by qtorch.QuantizationConfig(scales='lsq'); "
-    "calibrated before any training, train in Mode.FLOAT first, then calibrate and train in QUANTIZED"
-)
 
 
 def held_parameters(net: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
@@ -205,7 +201,7 @@ def checked_training(net: nn.Module, *optimizers: Optimizer) -> Iterator[None]:
     ranges = quantizers(net).values()
     saturated = saturation(net, last) if last and all(each.calibrated for each in ranges) else ()
     if outgrew := [each for each in saturated if each.outgrown]:
-        warnings.warn(outgrown(outgrew, _TO_HOLD_WHAT_GREW), UserWarning, stacklevel=3)
+        warnings.warn(outgrown(outgrew, TO_HOLD_WHAT_GREW), UserWarning, stacklevel=3)
     normalized = batch_normalized(net)
     if normalized:
         warnings.warn(by_the_batch(normalized), UserWarning, stacklevel=3)

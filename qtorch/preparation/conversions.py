@@ -56,7 +56,9 @@ def _real(network: fx.GraphModule, source: fx.Node, reader: fx.Node, real_of: di
     if operator_name(source) == "sym_size":
         return source
     if source not in real_of:
-        real_of[source] = _insert(network, ToReals(_quantizer_of(network, source)), source, before=reader)
+        real_of[source] = _insert(
+            network, ToReals(_quantizer_of(network, source), reader.op == "output"), source, before=reader
+        )
     return real_of[source]
 
 
