@@ -86,7 +86,9 @@ def test_a_board_without_the_memory_is_refused() -> None:
         c_model("x", wide, replace(board("uno"), ram=1000))
     assert "set export.optimize to ram, which takes 409 bytes" in str(refused.value)
     assert c_model("x", wide, replace(board("uno"), ram=1000), "ram").figures["scratch_bytes"] <= 1000
-    with pytest.raises(BadConfiguration, match=r"larger board; export.optimize ram takes 409 bytes, too many as well"):
+    with pytest.raises(
+        BadConfiguration, match=r"larger board; export.optimize ram takes 409 bytes of working memory, too"
+    ):
         c_model("x", wide, replace(board("uno"), ram=400))
     with pytest.raises(BadConfiguration, match=r"at most 400 bytes of RAM.*got 412 bytes.*Remedy: make that layer's"):
         c_model("x", wide, replace(board("uno"), ram=400), "ram")

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from export.c.network import c_network
 from export.c.optimize import Optimize
@@ -18,6 +19,7 @@ from firmware.emulation import MACHINES, Options, available
 from firmware.emulation.build import compile_model, run_tool
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
+from tests.test_profile import graph_of
 
 #: Arithmetic, comparisons and conversions of float and double, as the EABI of Arm and as GCC call them, and libm's.
 FLOATS = re.compile(
@@ -93,3 +95,16 @@ def test_names_of_functions_in_floats(symbol: str) -> None:
 @pytest.mark.parametrize("symbol", ["__aeabi_lmul", "__aeabi_idiv", "memcpy", "__muldi3", "__mulsi3", "__udivmodhi4"])
 def test_names_of_functions_in_integers(symbol: str) -> None:
     assert not FLOATS.fullmatch(symbol)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", ["cortex_m0", "cortex_m4"])
+def test_a_layer_is_a_function_of_its_own(name: str, tmp_path: Path) -> None:
+    """Where GCC puts layers into one another, they take registers from each other."""
+    if reason := available(MACHINES[name]):
+        pytest.skip(reason)
+    machine, graph = MACHINES[name], graph_of(nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 5)), 12)
+    source = c_source("net", c_network(graph, machine.cpu))
+    objects = compile_model(machine, source.files, "net", tmp_path, Options()).objects
+    symbols = run_tool(name, (f"{machine.prefix}nm", *objects))
+    assert {f"fully_connected_{i}" for i in (1, 2)} <= set(re.findall(r" t (\w+)", symbols))

@@ -17,12 +17,14 @@ from export.c.canaries import disjoint, require_sound_plan
 from export.c.compiled import c_compiler, run_c
 from export.c.memory_plan import MemoryPlan
 from export.c.network import CNetwork, RowLoop, c_network, rows_that_do_not_help
+from export.c.optimize import Optimize
 from export.c.source import c_source
 from export.graph.interpret import interpret
 from export.graph.ir import Graph
 from export.rows import runtime_arrays, sample_graph
 from qtorch.errors import ParityError
 from qtorch.ops import ROWS
+from recipes.mlperf_tiny import DSCNN
 from tests.random_drawing import FURTHER, draw
 from tests.random_networks import Program
 from tests.test_profile import graph_of
@@ -219,6 +221,35 @@ def test_a_kernel_that_does_otherwise_than_the_plan_is_found(
     monkeypatch.setattr(canaries, "c_source", faulty)
     with pytest.raises(ParityError, match=said):
         require_sound_plan("net", network, tuple(array[:3] for array in a_dozen(graph)))
+
+
+def gives_away(network: CNetwork, name: str, early: int) -> CNetwork:
+    """The network with a plan that says of so many bytes of a tensor that they are needed no more, while they are."""
+    lives = network.placement.lifetimes
+    there = next(each for each in lives.buffers if each.name == lives.names[name])
+    held = there.bytes_held(there.first, there.last)
+    held = np.minimum(held + (np.diff(held) > 0) * (early, 0), there.size)
+    buffers = tuple(replace(there, held=held) if each is there else each for each in lives.buffers)
+    return replace(network, placement=replace(network.placement, lifetimes=replace(lives, buffers=buffers)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("optimize", ["ram", "size"])
+def test_what_is_given_away_too_early_is_found_where_it_is_read(optimize: Optimize) -> None:
+    """Any tensor's first bytes; of DS-CNN with random weights none of them reaches an output."""
+    graph = graph_of(DSCNN(), 1, 49, 10)
+    network, inputs = c_network(graph, optimize=optimize), tuple(array[:3] for array in a_dozen(graph))
+    require_sound_plan("net", network, inputs)
+    lives, found = network.placement.lifetimes, list[str]()
+    for name in lives.names:
+        reader = next((node for node in graph.nodes if name in node.inputs), None)
+        if reader is None or lives.names[name] != name:
+            continue
+        with pytest.raises(ParityError, match=f"{reader.op} of '{reader.output}' hangs on bytes"):
+            require_sound_plan("net", gives_away(network, name, 20), inputs)
+        found.append(name)
+    assert graph.inputs[0] in found
+    assert len(found) >= 5
 
 
 #: Seeds of networks that are computed row by row, tried first: of all others two thirds are prepared for nothing.

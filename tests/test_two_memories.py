@@ -228,7 +228,13 @@ def test_where_both_are_too_small_the_smallest_that_would_do_is_named() -> None:
     assert "at most 2,000 bytes of working memory in RAM, beside 1,000 in DTCM" in refused.value.expected
     needed = re.search(r"a board that has ([\d,]+) bytes of RAM", refused.value.remedy)
     assert needed
-    assert "set export.optimize to ram" in refused.value.remedy
+    # Rows are named where they suffice; else what they take.
+    less = c_model("net", graph, _SMALL, "ram").figures["memories"]["slow"]["bytes"]
+    assert refused.value.remedy.startswith(f"set export.optimize to ram, which takes {less:,} bytes in RAM; or make")
+    with pytest.raises(BadConfiguration, match=r"; export.optimize ram takes [\d,]+ bytes in RAM, too many as well"):
+        c_model("net", graph, replace(_SMALL, ram=less // 2))
+    with pytest.raises(BadConfiguration, match=r"; export.optimize ram takes no less: it has no rows"):
+        c_model("net", graph_of(nn.Sequential(nn.Linear(3000, 9)), 3000), replace(_SMALL, ram=0))
     ram = int(needed[1].replace(",", ""))
     assert c_model("net", graph, replace(_SMALL, ram=ram)).figures["memories"]["slow"]["bytes"] <= ram
     with pytest.raises(BadConfiguration):

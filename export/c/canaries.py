@@ -2,8 +2,10 @@
 
 The generated C runs on this machine with a look before and behind every operator, and every row of those that are
 computed row by row. Before it, each byte that holds nothing that is needed gets a canary; behind it, no byte may be
-another one than before but those that the operator writes. Outputs that come out of that as the integers say prove that
-no kernel reads what the plan gives away, and that none writes beside its own.
+another one than before but those that the operator writes. Two runs have canaries that differ in every bit: what each
+operator and row makes, and each sum over rows, has to be the same in both, whether it reaches an output or not. That
+and outputs that are as the integers say prove that no kernel hangs on what the plan gives away, and that none writes
+beside its own.
 """
 
 from __future__ import annotations
@@ -25,8 +27,11 @@ from qtorch.errors import ParityError
 
 __all__ = ["disjoint", "require_disjoint", "require_sound_plan", "watch_of"]
 
-#: Any that differ in every bit from one another, so that no code is a canary in both runs.
+#: Any that differ in every bit from one another, so that no code is a canary in both runs. Bytes beside one another get
+#: others: a softmax of numbers that are all alike hangs on none of them.
 _CANARIES = (0x5A, 0xA5)
+
+_HANGS = "hangs on bytes of working memory that the plan gives to others"
 
 _WATCH = """\
 static const int32_t watched_live[] = {{{live}}};
@@ -34,7 +39,8 @@ static const int32_t watched_live_at[] = {{{live_at}}};
 static const int32_t watched_written[] = {{{written}}};
 static const int32_t watched_written_at[] = {{{written_at}}};
 static uint8_t watched_copy[{size}], watched_mark[{size}], watched_canary;
-static int32_t watched_fault = -1;
+static uint32_t watched_sums[2][{steps}];
+static int32_t watched_fault = -1, watched_run;
 
 static uint8_t *watched_byte(int32_t i) {{
   {byte}
@@ -48,7 +54,7 @@ static void watched_marks(const int32_t *ends, int32_t first, int32_t last) {{
 static void watched_before(int32_t step) {{
   watched_marks(watched_live, watched_live_at[step], watched_live_at[step + 1]);
   for (int32_t i = 0; i < {size}; ++i) {{
-    if (!watched_mark[i]) *watched_byte(i) = watched_canary;
+    if (!watched_mark[i]) *watched_byte(i) = (uint8_t)(watched_canary ^ (73 * i));
     watched_copy[i] = *watched_byte(i);
   }}
 }}
@@ -60,12 +66,29 @@ static void watched_behind(int32_t step) {{
   }}
 }}
 
+static void watched_made(int32_t step, const void *made, int32_t size) {{
+  uint32_t *sum = watched_sums[watched_run] + step;
+  for (int32_t i = 0; i < size; ++i) *sum = (*sum ^ ((const uint8_t *)made)[i]) * 16777619u;
+}}
+
+// Begins another run. Returns the step of the last one that wrote beside its own, or -1.
 int32_t {name}_watched(uint8_t canary);
 int32_t {name}_watched(uint8_t canary) {{
   const int32_t fault = watched_fault;
   watched_canary = canary;
   watched_fault = -1;
+  watched_run ^= 1;
+  memset(watched_sums[watched_run], 0, sizeof watched_sums[0]);
   return fault;
+}}
+
+// Returns the first step that made something else in one of the last two runs than in the other, or -1.
+int32_t {name}_differs(void);
+int32_t {name}_differs(void) {{
+  for (int32_t i = 0; i < {steps}; ++i) {{
+    if (watched_sums[0][i] != watched_sums[1][i]) return i;
+  }}
+  return -1;
 }}
 """
 
@@ -79,24 +102,28 @@ def require_sound_plan(name: str, network: CNetwork, inputs: tuple[np.ndarray, .
         inputs: codes, ``[samples, *shape[1:]]`` each.
 
     Raises:
-        ParityError: an operator writes beside its outputs, or an output is not what the integers say.
+        ParityError: an operator writes beside its outputs or hangs on what is not its own, or an output is not what the
+            integers say.
     """
     graph = network.graph
     expected = interpret_sequence(graph, inputs) if graph.states else interpret(graph, inputs)
     source = c_source(name, network, watch=watch_of(name, network))
     library = build_c({name: (source.files, graph)}, ("-std=c99", "-O1"))
-    watched = getattr(library, f"{name}_watched")
-    for canary in _CANARIES:
-        watched(ctypes.c_uint8(canary))
-        outputs = run_built(library, name, graph, inputs)
-        fault = watched(ctypes.c_uint8(0))
+    watched, differs = (getattr(library, f"{name}_{what}") for what in ("watched", "differs"))
+    watched(ctypes.c_uint8(_CANARIES[0]))
+    runs = []
+    for following in (_CANARIES[1], None):
+        runs.append(run_built(library, name, graph, inputs))
+        step = -1 if following else differs()
+        fault = watched(ctypes.c_uint8(following or 0))
         if fault >= 0:
             raise ParityError(f"plain C: {_named(network, fault)} writes into working memory beside its own")
+        if step >= 0:
+            raise ParityError(f"plain C: {_named(network, step)} {_HANGS}")
+    for outputs in runs:
         for output, got in zip(graph.outputs, outputs, strict=True):
             if not np.array_equal(got, expected[output]):
-                raise ParityError(
-                    f"plain C: output {output!r} hangs on bytes of working memory that the plan gives to others"
-                )
+                raise ParityError(f"plain C: output {output!r} {_HANGS}")
 
 
 def _named(network: CNetwork, step: int) -> str:
@@ -138,7 +165,7 @@ def watch_of(name: str, network: CNetwork) -> Watch:
         tables[table] = ", ".join(f"{s.first}, {s.behind}" for each in lists for s in each) or "0"
         tables[f"{table}_at"] = ", ".join(map(str, ends.tolist()))
     size = sum(array_bytes(network.plan).values())
-    text = _WATCH.format(name=name, size=size, byte=_byte(network.plan), **tables)
+    text = _WATCH.format(name=name, size=size, steps=steps, byte=_byte(network.plan), **tables)
     return Watch(text, tuple(lives.starts))
 
 

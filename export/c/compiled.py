@@ -18,7 +18,7 @@ import numpy as np
 
 from export.engines import Engine
 from export.graph.ir import Graph
-from firmware.emulation import MACHINES, ROOMIER, DidNotBuild, Options, available, replay
+from firmware.emulation import MACHINES, SAME_CORE, DidNotBuild, Options, available, replay
 
 __all__ = ["COMPILE", "c_compiler", "compiled_c", "not_run", "run_c"]
 
@@ -66,7 +66,7 @@ def _emulated(
     try:
         run = replay(_AVR, files, name, codes, unknown, Options(seconds=600))
     except DidNotBuild:
-        run = replay(ROOMIER[_AVR.name], files, name, codes, unknown, Options(seconds=600))
+        run = replay(SAME_CORE[_AVR.name], files, name, codes, unknown, Options(seconds=600))
     return (run.outputs.reshape(len(codes), *shape),)
 
 

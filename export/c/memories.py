@@ -8,13 +8,13 @@ from typing import Any
 
 from export.boards import Board
 from export.c.division import Room
-from export.c.network import CNetwork
+from export.c.network import CNetwork, c_network, rows_that_do_not_help
 from export.c.scratch_arrays import array_bytes
 from export.c.written_calls import state_bytes
 from export.graph.ir import Graph
 from qtorch.errors import BadConfiguration
 
-__all__ = ["Memories", "memories_of", "require_memories_hold"]
+__all__ = ["Memories", "memories_of", "require_memories_hold", "rows_or"]
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,43 @@ def require_memories_hold(
     there = {name for name, offset in plan.offsets.items() if offset >= plan.fast}
     needed = network.needed(there)
     index = max(needed, key=lambda i: needed[i])
-    less = "" if network.optimize == "ram" else "set export.optimize to ram, "
+    other = (
+        "make that layer's tensors smaller, pool or stride earlier, or choose a board that has "
+        f"{slow:,} bytes of {memories.slow}"
+    )
+    rows = None if network.optimize == "ram" else c_network(network.graph, network.cpu, "ram", room)
+
+    def taken(made: CNetwork) -> int:
+        return array_bytes(made.plan).get("scratch_slow", 0)
+
     raise BadConfiguration(
         where=f"export.target {board.name}",
         expected=f"at most {room.slow:,} bytes of working memory in {memories.slow}, beside {room.fast:,} in "
         f"{memories.fast} ({board.description})",
         got=f"{slow:,} that {memories.fast} has no room for, {needed[index]:,} of them at "
         f"{called(network.graph, index)}",
-        remedy=f"{less}make that layer's tensors smaller, pool or stride earlier, or choose a board that has "
-        f"{slow:,} bytes of {memories.slow}",
+        remedy=rows_or(other, network, rows, room.slow, taken, f"in {memories.slow}"),
     )
+
+
+def rows_or(
+    other: str, network: CNetwork, rows: CNetwork | None, most: int, taken: Callable[[CNetwork], int], there: str
+) -> str:
+    """A remedy for too little memory: rows where they suffice, else what they would take.
+
+    Args:
+        other: remedies beside rows.
+        network: as it was asked for.
+        rows: the same made for ``ram``, which was not asked for.
+        most: bytes that there are.
+        taken: bytes that a network takes of them.
+        there: which bytes these are.
+    """
+    if rows is None:
+        return other
+    by_rows = taken(rows)
+    if by_rows <= most:
+        return f"set export.optimize to ram, which takes {by_rows:,} bytes {there}; or {other}"
+    if by_rows < taken(network) or rows.plan.peak < network.plan.peak:
+        return f"{other}; export.optimize ram takes {by_rows:,} bytes {there}, too many as well"
+    return f"{other}; export.optimize ram takes no less: {rows_that_do_not_help(rows.by_rows)}"

@@ -15,7 +15,7 @@ import numpy as np
 from export.boards import BOARDS, HOST, Board, machine_of
 from export.c.canaries import require_disjoint, require_sound_plan
 from export.c.compiled import not_run
-from export.c.memories import memories_of, require_memories_hold
+from export.c.memories import memories_of, require_memories_hold, rows_or
 from export.c.network import CNetwork, RowLoop, c_network, rows_that_do_not_help
 from export.c.optimize import NO_LIMITS, Limits, Optimize
 from export.c.source import LARGEST_AVR_TABLE, MOST_AVR_CONSTANTS, CSource, c_source
@@ -302,15 +302,8 @@ def _require_ram(board: Board, network: CNetwork, source: CSource) -> None:
 def _less_ram(board: Board, graph: Graph, network: CNetwork, room: int) -> str:
     """What makes a network fit in so many bytes of working memory, as far as anything does."""
     other = "make that layer's tensors smaller, pool or stride earlier, or choose a larger board"
-    if network.optimize == "ram":
-        return other
-    rows = c_network(graph, board.cpu, "ram", limits=Limits(ram=room))
-    by_rows = rows.plan.peak
-    if by_rows <= room:
-        return f"set export.optimize to ram, which takes {by_rows:,} bytes of working memory; or {other}"
-    less = f"export.optimize ram takes {by_rows:,} bytes, too many as well" if by_rows < network.plan.peak else (
-        f"export.optimize ram takes no less: {rows_that_do_not_help(rows.by_rows)}")  # fmt: skip
-    return f"{other}; {less}"
+    rows = None if network.optimize == "ram" else c_network(graph, board.cpu, "ram", limits=Limits(ram=room))
+    return rows_or(other, network, rows, room, lambda made: made.plan.peak, "of working memory")
 
 
 def _require_addresses(board: Board, network: CNetwork, source: CSource) -> None:

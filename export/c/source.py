@@ -15,7 +15,7 @@ from export.boards import Memory
 from export.c.by_rows.text import write_row_loop
 from export.c.header import ends_in_memory, header_text
 from export.c.kernels import kernel_files, kernel_sources, kernel_text
-from export.c.network import CNetwork, Place, RowLoop
+from export.c.network import CNetwork, Place, RowLoop, Step
 from export.c.scratch_arrays import array_bytes, arrays, scratch_at
 from export.c.written_calls import Text, address, state_address, state_bytes, table, written_call
 from export.c_language.names import c_identifier
@@ -62,7 +62,7 @@ class Watch:
     """What looks on as a network runs: for proofs, no part of what is exported.
 
     Attributes:
-        text: with functions ``watched_before`` and ``watched_behind`` of a step.
+        text: with functions ``watched_before`` and ``watched_behind`` of a step, and ``watched_made`` of what it made.
         starts: by node index, the first step.
     """
 
@@ -90,6 +90,7 @@ def c_source(
             addresses: no part of what is exported. The copies behind all nodes are marked as one more.
     """
     text = Text(c_identifier(name), marked=marked)
+    last = {item.index: item.part for item in network.run if isinstance(item, Step)}
     for item in network.run:
         if isinstance(item, RowLoop):
             write_row_loop(text, item, network, watch.starts[item.part.section.first] if watch else None)
@@ -98,6 +99,7 @@ def c_source(
         if watch:
             step = watch.starts[item.index]
             call = f"{f'watched_before({step}); ' if not item.part else ''}{call} watched_behind({step});"
+            call += _made(item, step, network) if item.part == last[item.index] else ""
         text.calls.append(f"  {text.mark(item.index)}{call}")
     if marked and (network.copies or network.state_copies):
         text.calls.append(f"  {text.mark(len(network.graph.nodes))}".rstrip())
@@ -119,6 +121,15 @@ def c_source(
     source = _source(text, kernel_text(kernels), network, only_avr, watch, second)
     files = {f"{text.name}_model.h": header, f"{text.name}_model.c": source}
     return CSource(files, text.sizes, scratch, state_bytes(network.graph), text.forms, text.largest)
+
+
+def _made(item: Step, step: int, network: CNetwork) -> str:
+    """Has what an operator made looked at."""
+    values = {role: network.graph.values[name] for role, name in item.node.output_roles().items()}
+    return "".join(
+        f" watched_made({step}, {address(item.places[role], value.array_dtype, False, network)}, {value.bytes});"
+        for role, value in values.items()
+    )
 
 
 def _write_copy(text: Text, output: int, place: Place, network: CNetwork) -> None:

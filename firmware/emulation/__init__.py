@@ -10,7 +10,7 @@ Example:
 from firmware.emulation.build import Footprint, Options
 from firmware.emulation.failure import DidNotBuild, DidNotEnd, EmulationFailure
 from firmware.emulation.interpreted import Interpreted, arena_probe, interpreted, smallest_arena
-from firmware.emulation.machines import MACHINES, ROOMIER, Machine, available
+from firmware.emulation.machines import MACHINES, ROOMIER, SAME_CORE, Machine, available
 from firmware.emulation.replay import Cost, Mismatch, Replay, footprints, replay
 from firmware.emulation.sketch import build_sketch, run_sketch, sketch_available, sketch_size, sketch_source
 from firmware.emulation.tflm_library import Library, libraries, optimization
@@ -19,6 +19,7 @@ from firmware.emulation.timing import Cycles
 __all__ = [
     "MACHINES",
     "ROOMIER",
+    "SAME_CORE",
     "Cost",
     "Cycles",
     "DidNotBuild",

@@ -14,6 +14,7 @@ __all__ = [
     "FREESTANDING",
     "MACHINES",
     "ROOMIER",
+    "SAME_CORE",
     "Machine",
     "Need",
     "available",
@@ -292,9 +293,10 @@ ROOMIER: dict[str, Machine] = {
         description="cortex-m0 on QEMU's mps2-an385, whose Cortex-M3 executes its instructions",
         flags=MACHINES["cortex_m0"].flags,
     ),
-    # The same core, with a program counter of 16 bits like theirs.
-    **{
-        name: _avr(name, f"{name}'s core in an ATmega1284P, which has 16 KiB of RAM, 16 MHz", "atmega1284p", 16 * _KIB)
-        for name in ("atmega328p", "atmega32u4")
-    },
+}
+
+#: The same core in a chip with more memory and a program counter of as many bits: it judges what a chip can't hold.
+SAME_CORE: dict[str, Machine] = {
+    name: _avr(name, f"{name}'s core in an ATmega1284P, which has 16 KiB of RAM, 16 MHz", "atmega1284p", 16 * _KIB)
+    for name in ("atmega328p", "atmega32u4")
 }

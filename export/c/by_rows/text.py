@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 
 from export.c.network import CNetwork, RowLoop
@@ -16,7 +18,7 @@ def write_row_loop(text: Text, loop: RowLoop, network: CNetwork, watched: int | 
     """The function of a section, and its call; with what looks on, the first of its steps."""
     section, first = loop.part.section, loop.part.section.first
     order = table(text, first, f"order_{first}", np.array(loop.part.schedule.order, np.uint8))
-    cases = [_case(text, loop, network, place) for place in range(len(section.nodes))]
+    cases = [_case(text, loop, network, place, watched) for place in range(len(section.nodes))]
     count, steps = len(section.nodes), len(loop.part.schedule.order)
     firsts = f", first[{count}] = {{0}}" if any(_moves(loop, name) for name in loop.line_rows) else ""
     what = f"operator {first}" if count == 1 else f"operators {first} to {section.last}"
@@ -36,7 +38,7 @@ static void row_by_row_{first}(void) {{{text.mark(first).rstrip()}
     text.calls.append(f"  {text.mark(None)}row_by_row_{first}();")
 
 
-def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
+def _case(text: Text, loop: RowLoop, network: CNetwork, place: int, watched: int | None) -> str:
     """What a node does for a step."""
     section = loop.part.section
     node = section.nodes[place]
@@ -69,13 +71,28 @@ def _case(text: Text, loop: RowLoop, network: CNetwork, place: int) -> str:
         inside = [f"if (step[{place}] < {node.steps - 1}) {{", *(f"  {line}" for line in inside), "} else {",
                   *(f"  {line}" for line in rest), "}"]  # fmt: skip
     lines += inside
+    looked = [] if watched is None else [f"watched_made({watched} + i, {at}, {size});"
+                                         for at, size in _made(loop, network, place, addresses)]  # fmt: skip
+    if watched is not None and place in loop.sums:
+        lines.append(f"watched_made({watched} + i, {scratch_at(network.plan, offset)}, {size});")
+    lines += [] if node.adds_up else looked
     lines.append(f"++step[{place}];")
     if place in loop.at_last:
         last = [written_call(text, step, network, addresses, numbers) for step in loop.at_last[place]]
         lines.append(f"if (step[{place}] == {node.steps}) {{")
-        lines += [f"  {line}" for line in last] + ["}"]
+        lines += [f"  {line}" for line in [*last, *looked]] + ["}"]
     body = "\n".join(f"        {line}" for line in lines)
     return f"      case {place}: {{  // {of.op}\n{body}\n        break;\n      }}"
+
+
+def _made(loop: RowLoop, network: CNetwork, place: int, addresses: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Where the row of each output lies and its bytes, as expressions; the last one may have fewer."""
+    section = loop.part.section
+    node = section.nodes[place]
+    for role, name in network.graph.nodes[node.index].output_roles().items():
+        each, size = section.row_bytes[name], network.graph.values[name].bytes
+        rest = size - (node.rows - 1) * each
+        yield addresses[role], str(each) if rest == each else f"step[{place}] < {node.rows - 1} ? {each} : {rest}"
 
 
 def _window(
