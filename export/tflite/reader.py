@@ -21,6 +21,7 @@ from export.tflite.equivalents.ends import with_each_output_once, with_numbers_a
 from export.tflite.equivalents.equivalents import EQUIVALENTS, in_known_operators
 from export.tflite.equivalents.options import default_options
 from export.tflite.file_data import FileBuffer, FileContents, FileOperator, FileSubgraph, FileTensor, member_names
+from export.tflite.scales_of_zeros import with_scales_of_zeros
 from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros, cleared_states
 from export.tflite.variables import Variable, without_variables
@@ -70,7 +71,7 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
         if aligned:
             _require_alignment(contents.buffers)
             return check(_graph(*_without_variables(contents), every=True))
-        return check(behind_samples(_graph(*_without_memory(contents), every=False)))
+        return check(behind_samples(_graph(*_without_memory(with_scales_of_zeros(contents)), every=False)))
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
