@@ -20,6 +20,7 @@ from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.ends import with_each_output_once, with_numbers_as_vectors
 from export.tflite.equivalents.equivalents import EQUIVALENTS, in_known_operators
 from export.tflite.equivalents.options import default_options
+from export.tflite.equivalents.streams import with_streams
 from export.tflite.file_data import FileBuffer, FileContents, FileOperator, FileSubgraph, FileTensor, member_names
 from export.tflite.scales_of_zeros import with_scales_of_zeros
 from export.tflite.soundness import require_sound
@@ -100,7 +101,9 @@ def _remedy(contents: FileContents, error: BaseException) -> str:
 
 def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
     """A file of anybody's in operators that rows know, and what it keeps from one run to the next, as values."""
-    contents, variables = _without_variables(with_numbers_as_vectors(with_each_output_once(contents)))
+    contents, kept = with_streams(with_each_output_once(contents))
+    contents, variables = _without_variables(with_numbers_as_vectors(contents))
+    variables += kept
     return in_known_operators(contents, frozenset(each.after for each in variables)), variables
 
 
