@@ -327,7 +327,7 @@ def test_a_path_that_can_not_be_made(tmp_path: Path, out: str, capsys: pytest.Ca
 
 def test_a_name_too_long_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run_fuel("--out", tmp_path / "out", "--name", "n" * 245) == 2
-    assert "File name too long" in capsys.readouterr().err
+    assert "Remedy: choose a shorter name" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

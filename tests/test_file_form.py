@@ -100,7 +100,7 @@ _FILES = {
     "flex": (_custom("FlexErf"), "TensorFlow operators", "1 FlexErf"),
     "custom": (_custom("PosenetDecoderOp"), "custom operators", "1 PosenetDecoderOp"),
     "of_tflm": (_custom("CIRCULAR_BUFFER", "int8"), "integers", "network of int8"),
-    "front_end": (_custom("SignalFramer", "int16"), "audio front end", "the network behind it"),
+    "front_end": (_custom("SignalStacker", "int16"), "audio front end", "the network behind it"),
     "known_front_end": (_custom("SignalWindow", "int16"), "integers", "network of int8"),
     "vela": (_custom("ethos-u"), "compiled for a processor", "the .tflite file that Vela was given"),
     "edge_tpu": (_custom("edgetpu-custom-op"), "compiled for a processor", "Edge TPU"),

@@ -29,6 +29,8 @@ _LONGEST = "_quantization.h.export"
 #: Files of every bundle, whatever its name.
 _SHARED = ("metrics.json", "parity.json", "report.html")
 _CHECKPOINT = ".ckpt"
+#: Of a file's name, where the system does not say how long one may be.
+_NAME_BYTES = 255
 _PROBE = ".probe"
 _REMEDY = "choose another folder"
 #: What an export needs at least beside its results: a model, generated C.
@@ -93,6 +95,7 @@ def probe_writable(out: Path, where: str = "--out", name: str | None = None) -> 
     Raises:
         Unwritable: ``out`` is a file, or can't be made or written, or a path in it would be too long.
     """
+    file = c_identifier(name or "") + _LONGEST
     with _or_unwritable(where, out):
         real = Path(os.path.realpath(out))
         existing = next(each for each in (real, *real.parents) if os.path.exists(each))
@@ -100,9 +103,25 @@ def probe_writable(out: Path, where: str = "--out", name: str | None = None) -> 
         try:
             within = probe / real.relative_to(existing)
             within.mkdir(parents=True, exist_ok=True)
-            (within / (c_identifier(name or "") + _LONGEST)).touch()
+            _require_short(within, file)
+            (within / file).touch()
         finally:
             shutil.rmtree(probe)
+
+
+def _require_short(folder: Path, file: str) -> None:
+    """Tell a name of a model that is too long for any folder of a disk from a folder whose own path is.
+
+    Raises:
+        Unwritable: it is.
+    """
+    most = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else _NAME_BYTES
+    if len(os.fsencode(file)) > most:
+        room = most - len(_LONGEST)
+        raise Unwritable(
+            where="--name", expected=f"a name of at most {room} letters, before {_LONGEST!r} and the like",
+            got=f"{len(file) - len(_LONGEST)} letters: {file[:20]}...", remedy="choose a shorter name",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,9 @@ def compile_command(arguments: Sequence[str]) -> None:
     _require_project(options, target)
     name = c_identifier(options.name or options.model.stem)
     project = None if options.firmware == "none" else options.out / "firmware"
+    data = read_model(options.model)
+    # What the file is comes before where its C goes.
+    read_contents(data, str(options.model))
     probe_folders(options.out, name, {} if project is None else {"--firmware": project})
     request = Request(
         name,
@@ -106,7 +109,6 @@ def compile_command(arguments: Sequence[str]) -> None:
     if options.data:
         _quantized(options, name, project)
         return
-    data = read_model(options.model)
     given = None if options.inputs is None else data_in(options.inputs)
     with in_options_of(CompileOptions), in_lines(), temporary_files():
         compiled = compile_file(data, request, given, str(options.inputs))

@@ -13,6 +13,7 @@ from export.engines import Engine, InspectableEngine
 from export.engines.apart import EngineRefused, apart
 from export.graph.ir import Graph
 from export.parity.first_difference import first_difference
+from export.parity.foreign import fixed_batch_advised
 from export.parity.judges import exact_judge, may_judge
 from export.parity.outputs import EngineParity, compare_file
 from export.parity.shifted_ends import in_other_codes
@@ -56,7 +57,7 @@ def judged_file(model: ModelInFile, inputs: ComparedInputs, judge: InspectableEn
         EngineRefused: TFLite Micro refuses the file, or ends on it.
         ParityError: it computes something else; names the first operator that does.
     """
-    with stage(judge.name):
+    with stage(judge.name), fixed_batch_advised(model.data, model.where):
         given = in_other_codes(model.graph, model.graph.inputs, inputs.outer)
         got = in_other_codes(model.graph, model.graph.outputs, judge.run(model.data, given))
     agreement = _agreement(model, inputs, judge.version, got, inputs.outer_outputs)

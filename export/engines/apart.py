@@ -60,6 +60,7 @@ class EngineRefused(BadModelFile):
     """An engine does not run a file: it refuses it, ends its process on it, or takes too much memory or time.
 
     Attributes:
+        engine: its name in a sentence.
         kind: which of these.
         words: the sentence, without the file's name and the remedy.
     """
@@ -73,7 +74,7 @@ class EngineRefused(BadModelFile):
         where: str = "model",
         remedy: str = "qtorch summary shows what is in the file; run what TFLite Micro's own kernels take",
     ) -> None:
-        self.kind, self.words = kind, words
+        self.engine, self.kind, self.words = engine, kind, words
         super().__init__(where=where, expected=f"a file that {engine} runs", got=words, remedy=remedy)
         self.args = (f"{where}: {words}. Remedy: {remedy.rstrip('.')}.",)
 

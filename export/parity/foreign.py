@@ -7,7 +7,8 @@ else. What the file has as uint8 the graph has as int8 codes; here one becomes t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,7 +29,7 @@ from export.tflite.reader import REMEDY_OF_ANY
 from export.tflite.soundness import elements, require_sound
 from qtorch.errors import BadModelFile, ParityError
 
-__all__ = ["Judged", "drawn", "foreign_engine", "judged_by_tflm", "places", "told_by_tflm"]
+__all__ = ["Judged", "drawn", "fixed_batch_advised", "foreign_engine", "judged_by_tflm", "places", "told_by_tflm"]
 
 #: Elements of all activations of all samples that are drawn at most: a few hundred of a network for small images.
 _ELEMENTS = 2**27
@@ -85,6 +86,36 @@ def judged_by_tflm(
     return Judged(TFLM.name, TFLM.version, sample_count(graph, samples), outputs)
 
 
+_FIXED_BATCH = (
+    "the batch was left open, so that sizes are computed while the network runs; convert the model again with a batch "
+    "of 1, as keras.Input(shape, batch_size=1) gives it, or a function to convert whose input has it"
+)
+
+
+@contextmanager
+def fixed_batch_advised(model: bytes, where: str = "model") -> Iterator[None]:
+    """Where an engine refuses a file whose batch was left open, with that as the remedy.
+
+    Args:
+        model: the file, which is sound.
+        where: what to call it in an error.
+
+    Raises:
+        EngineRefused: what was raised inside, with the remedy that fits.
+    """
+    try:
+        yield
+    except EngineRefused as refused:
+        if refused.kind != "refuses" or not _has_open_batch(model, where):
+            raise
+        raise EngineRefused(refused.engine, refused.kind, refused.words, where=where, remedy=_FIXED_BATCH) from refused
+
+
+def _has_open_batch(model: bytes, where: str) -> bool:
+    entry = read_contents(model, where).subgraphs[0]
+    return any(entry.tensors[index].signature[:1] == (-1,) for index in entry.inputs)
+
+
 _OTHER_OPERATORS = (
     "write that part of the network in operators that TFLite Micro computes with these integers (those known here "
     "stand in docs/operators.md), and convert it again"
@@ -118,7 +149,8 @@ def told_by_tflm(unknown: BadModelFile, model: bytes, where: str = "model") -> B
         return BadModelFile(
             where=where, expected="a network that TFLite Micro runs",
             got=f"{unknown.got}; and it does not run there either: {refused.words}",
-            remedy=_OTHER_OPERATORS if unknown.remedy == REMEDY_OF_ANY else unknown.remedy,
+            remedy=unknown.remedy if unknown.remedy != REMEDY_OF_ANY
+            else _FIXED_BATCH if _has_open_batch(model, where) else _OTHER_OPERATORS,
         )  # fmt: skip
     return unknown
 
@@ -172,11 +204,14 @@ def places(graph: Graph, tensors: tuple[FileTensor, ...]) -> Mapping[str, int]:
 def foreign_engine(engine: Engine, graph: Graph, where: str = "model", limits: Limits | None = None) -> Engine:
     """An engine for files of which ``graph`` was read: in a process of its own, and with the graph's codes."""
     bounded = apart(engine, where, limits or Limits())
-    return replace(bounded, run=partial(_run, bounded, graph))
+    return replace(bounded, run=partial(_run, bounded, graph, where))
 
 
-def _run(engine: Engine, graph: Graph, model: bytes, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    return in_other_codes(graph, graph.outputs, engine.run(model, in_other_codes(graph, graph.inputs, inputs)))
+def _run(
+    engine: Engine, graph: Graph, where: str, model: bytes, inputs: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, ...]:
+    with fixed_batch_advised(model, where):
+        return in_other_codes(graph, graph.outputs, engine.run(model, in_other_codes(graph, graph.inputs, inputs)))
 
 
 #: Of a graph with states, which the reference can only compute one after the other.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from export.tflite.equivalents.equivalents import in_known_operators
 from export.tflite.equivalents.float_functions import parts_of_tables
 from export.tflite.equivalents.front_end import signals
+from export.tflite.equivalents.streams import STREAMS, with_streams
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.form import CONVERT_INT8, FileForm, Form
 from export.tflite.soundness import require_sound
@@ -222,7 +223,7 @@ def _front_end(contents: FileContents) -> FileForm | None:
     names = [
         operator.name.removeprefix("CUSTOM:")
         for _, operator in _everywhere(contents)
-        if operator.name.startswith(f"CUSTOM:{_SIGNAL}") and operator.name not in signals()
+        if operator.name.startswith(f"CUSTOM:{_SIGNAL}") and operator.name not in signals() | STREAMS
     ]
     if not names:
         return None
@@ -341,7 +342,7 @@ def _as_read(contents: FileContents) -> FileContents:
     """In operators that are known here, which have codes in the place of many floats."""
     try:
         require_sound(contents)
-        return in_known_operators(contents)
+        return in_known_operators(with_streams(contents)[0])
     # Whatever operands say that nobody has looked at yet.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         return contents

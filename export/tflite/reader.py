@@ -20,7 +20,9 @@ from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.ends import with_each_output_once, with_numbers_as_vectors
 from export.tflite.equivalents.equivalents import EQUIVALENTS, in_known_operators
 from export.tflite.equivalents.options import default_options
+from export.tflite.equivalents.streams import with_streams
 from export.tflite.file_data import FileBuffer, FileContents, FileOperator, FileSubgraph, FileTensor, member_names
+from export.tflite.scales_of_zeros import with_scales_of_zeros
 from export.tflite.soundness import require_sound
 from export.tflite.states import Zeros, cleared_states
 from export.tflite.variables import Variable, without_variables
@@ -70,7 +72,7 @@ def graph_of(contents: FileContents, where: str = "model", *, aligned: bool = Fa
         if aligned:
             _require_alignment(contents.buffers)
             return check(_graph(*_without_variables(contents), every=True))
-        return check(behind_samples(_graph(*_without_memory(contents), every=False)))
+        return check(behind_samples(_graph(*_without_memory(with_scales_of_zeros(contents)), every=False)))
     # Whatever a row says to attributes and shapes that it never had.
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, MalformedGraph) as error:
         raise BadModelFile(
@@ -99,7 +101,9 @@ def _remedy(contents: FileContents, error: BaseException) -> str:
 
 def _without_memory(contents: FileContents) -> tuple[FileContents, tuple[Variable, ...]]:
     """A file of anybody's in operators that rows know, and what it keeps from one run to the next, as values."""
-    contents, variables = _without_variables(with_numbers_as_vectors(with_each_output_once(contents)))
+    contents, kept = with_streams(with_each_output_once(contents))
+    contents, variables = _without_variables(with_numbers_as_vectors(contents))
+    variables += kept
     return in_known_operators(contents, frozenset(each.after for each in variables)), variables
 
 

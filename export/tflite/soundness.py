@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from export.tflite.file_data import FileContents, FileOperator, FileSubgraph, FileTensor
 from export.tflite.offline_plan import NAME
 from export.tflite.plan_soundness import plan_faults
+from export.tflite.scales_of_zeros import tensors_of_zeros
 from qtorch.errors import BadModelFile
 
 __all__ = ["BITS", "ELEMENTS", "Unsound", "elements", "require_sound", "unsound"]
@@ -78,9 +80,11 @@ def unsound(contents: FileContents, *, outside: bool = False) -> Iterator[Unsoun
     """Every reason why a file can't be computed; see :func:`require_sound`."""
     for index, subgraph in enumerate(contents.subgraphs):
         place = f"subgraph {index}, " if len(contents.subgraphs) > 1 else ""
+        zeros = tensors_of_zeros(contents, subgraph)
         for tensor in subgraph.tensors:
             at = f"{place}tensor {tensor.index} {tensor.name!r:.80}"
-            for fault in _tensor(tensor, len(contents.buffers[tensor.buffer].data) if contents.buffers else 0):
+            known = replace(tensor, scale=(1.0,)) if tensor.index in zeros else tensor
+            for fault in _tensor(known, len(contents.buffers[tensor.buffer].data) if contents.buffers else 0):
                 yield fault._replace(where=at)
             if tensor.outside and not outside:
                 offset = contents.buffers[tensor.buffer].offset

@@ -29,6 +29,7 @@ from export.tflite.equivalents.shapes import (
     unpacked,
 )
 from export.tflite.equivalents.shifted_codes import with_shifted_codes
+from export.tflite.equivalents.streams import streamed
 from export.tflite.equivalents.tables import absolute, elu
 from export.tflite.equivalents.tables_behind import table_behind
 from export.tflite.equivalents.unpacked_constants import densified
@@ -47,6 +48,10 @@ EQUIVALENTS: Mapping[str, Equivalent] = {
     "BATCH_TO_SPACE_ND": batch_to_space,
     "BROADCAST_TO": broadcast_to,
     "CAST": numbers_of_places,
+    "CUSTOM:CIRCULAR_BUFFER": streamed,
+    "CUSTOM:SignalDelay": streamed,
+    "CUSTOM:SignalFramer": streamed,
+    "CUSTOM:SignalOverlapAdd": streamed,
     "DENSIFY": densified,
     "DEPTH_TO_SPACE": depth_to_space,
     "DYNAMIC_UPDATE_SLICE": updated,

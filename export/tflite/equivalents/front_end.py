@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from export.tflite.custom_options import custom_options
 from export.tflite.equivalents.draft import Draft
+from export.tflite.equivalents.streams import STREAMS
 from export.tflite.file_data import FileContents, FileOperator, FileTensor
 from export.tflite.vector_cells import vector_cells
 from qtorch.ops import of_rows
@@ -46,7 +47,7 @@ def with_whole_numbers(contents: FileContents) -> FileContents:
     moving = [operator for operator in entry.operators if operator.name in _MOVED]
     found = set[int]()
     for operator in entry.operators:
-        if operator.name in signals() or _is_cast(operator, tensors):
+        if operator.name in signals() | STREAMS or _is_cast(operator, tensors):
             found |= _numbers(operator, tensors)
     while True:
         further = {index for each in moving if found & _numbers(each, tensors) for index in _numbers(each, tensors)}
