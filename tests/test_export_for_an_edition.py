@@ -95,6 +95,7 @@ def test_of_all_editions_it_is_said_whether_they_agree() -> None:
         ("transpose_conv", "relu", "separate_activation"),
         ("resize_nearest_neighbor", "int8 (2, 3) False True", "copied_rows"),
         ("fully_connected", "per channel", "convolution"),
+        ("fully_connected", "product in float32 or double", "convolution"),
         ("sum", "int16 (3, 7, 3, 5) over (1, 2, 3), kept False, TFLM alone", "joined_axes"),
         ("fully_connected", "int16, per channel True", "convolution"),
     ],
@@ -112,6 +113,25 @@ def test_each_form_is_without_the_fault_and_computes_the_same(op: str, label: st
     inputs = runtime_arrays(graph, each)
     for got, expected in zip(TFLM.run(model, inputs), reference_outputs(row, each), strict=True):
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("name", "form"), [("python-2024-04", ["convolution"]), ("python-2025-02", [])])
+def test_channels_of_one_scale_are_a_convolution_where_all_are_computed_with_it(name: str, form: list[str]) -> None:
+    """Weights that begin alike: the product with a scale that is theirs by chance is one of float32 before 2024-09."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 16), nn.ReLU(), nn.Linear(16, 1))
+    # A scale whose product with the input's tells float32 from double.
+    with torch.no_grad():
+        net[0].bias.zero_()
+        net[0].weight.copy_(torch.tensor([1.9, -1.9] * 8)[:, None])
+    plain = exported(net, (1,), tflm="newest", c=False, onnx=False)
+    weight = next(each for each in read_contents(plain.model).subgraphs[0].tensors if each.shape == (16, 1))
+    assert len(weight.scale) == 16
+    assert len(set(weight.scale)) == 1
+    bundle = exported(net, (1,), tflm=name, c=False, onnx=False)
+    assert [each["form"] for each in bundle.metrics["tflm"]["rewritten"]] == form
+    codes = np.arange(-128, 128, dtype=np.int8)[:, None]
+    assert np.array_equal(TFLM.run(bundle.model, (codes,))[0], TFLM.run(plain.model, (codes,))[0])
 
 
 def test_a_form_that_does_not_help_is_tried_once_and_the_finding_stays() -> None:

@@ -5,6 +5,7 @@ The export avoids it, by another form or because it never writes that form at al
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import qtorch
+from export.boards import BOARDS
 from export.faults.avoided import avoided
 from export.faults.cmsis_nn import FAULTS as CMSIS_NN
 from export.faults.esp_nn import FAULTS as ESP_NN
@@ -26,7 +28,7 @@ from export.graph.passes.zero_biases import zero_biases
 from export.tflite.contents import read_contents
 from export.tflite.writer import write_tflite
 from qtorch.editions.edition import Edition, Library
-from qtorch.editions.known import EDITIONS
+from qtorch.editions.known import EDITIONS, edition
 
 _FAULTS = {(fault.where, fault.name): fault for fault in (*CMSIS_NN, *ESP_NN)}
 #: Nothing in PyTorch is exported as one: of others' files alone.
@@ -223,3 +225,43 @@ def test_an_export_keeps_clear_of_a_fault_or_says_so(case: Case) -> None:
 
 def test_every_fault_has_a_network() -> None:
     assert {(case.where, case.fault) for case in (*_CMSIS, *_ESP)} == set(_FAULTS) - _OF_FILES
+
+
+def _left_over(model: bytes, stride: int) -> list[int]:
+    """Columns behind the last window of each convolution that Helium's kernel of rows computes.
+
+    Of int16 there is no such kernel; of int8 it is taken where a step is a multiple of four codes.
+    """
+    found = []
+    for subgraph in read_contents(model).subgraphs:
+        for each in subgraph.operators:
+            if each.name != "CONV_2D":
+                continue
+            (_, rows, width, channels), (_, height, taps, _) = (subgraph.tensors[i].shape for i in each.inputs[:2])
+            windows = subgraph.tensors[each.outputs[0]].shape[2]
+            of_int8 = subgraph.tensors[each.inputs[0]].dtype == "int8"
+            if rows == height == 1 < taps and of_int8 and stride * channels % 4 == 0:
+                found.append(max(0, width - taps - (windows - 1) * stride))
+    return found
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("choices", [{}, _WIDE], ids=["int8", "int16"])
+def test_no_strided_row_for_a_helium_board_has_a_column_left_over(choices: Mapping[str, Any]) -> None:
+    """40 shapes that are drawn, by plain arithmetic; a board's build can be given CMSIS-NN by a switch."""
+    boards = {(each.edition, each.cpu) for each in BOARDS.values() if each.tflm and each.cpu[-2:] in ("55", "85")}
+    assert len(boards) > 2
+    draw, plain, wrong = random.Random(0), 0, []
+    for seed in range(40):
+        taps, stride, length = draw.randrange(2, 10), draw.randrange(2, 5), draw.randrange(10, 130)
+        channels, padding = draw.choice((1, 2, 3, 4, 8)), draw.randrange(taps // 2 + 1)
+        torch.manual_seed(seed)
+        x, net = torch.randn(4, channels, length), nn.Conv1d(channels, 4, taps, stride, padding).eval()
+        graph = zero_biases(integer_graph(qtorch.quantize(net, x, qtorch.QuantizationConfig(**choices))))
+        plain += any(_left_over(write_tflite(graph), stride))
+        for name, cpu in boards:
+            model = write_tflite(avoided(graph, edition(name), cpu).graph)
+            if any(_left_over(model, stride)) or faults_in(model, edition("tflm-cmsis-nn"), cpu):
+                wrong.append((name, taps, stride, length, channels, padding))
+    assert not wrong
+    assert plain > 5 or choices

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from export.faults.fault import Operator
-from export.faults.geometry import tensor
+from export.faults.geometry import scales, tensor
 from export.tflite.file_data import FileTensor
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, quantize_multiplier, requantize, requantize_wide
 from qtorch.numbers.grid import CODE_RANGE, Grid
@@ -27,6 +27,7 @@ __all__ = [
     "batch_matmul_differs",
     "div_differs",
     "fully_connected_differs",
+    "fully_connected_of_one_scale_differs",
     "hard_swish_differs",
     "leaky_relu_differs",
     "lstm_differs",
@@ -45,11 +46,16 @@ _MOST_PAIRS = 2**16
 
 
 def fully_connected_differs(operator: Operator) -> str:
-    """Of one weight scale: the first sum that inputs can make whose code is another."""
+    """Of one weight scale, or of several that are equal: the first sum that inputs can make whose code is another."""
     source, weight, output = _quantized(operator, 0, 1)
     if source is None or weight is None or output is None or len(set(weight.scale)) != 1:
         return ""
     return _differing_product(source, weight.scale[0], output, _reach(operator, source, 1, 2), operator.options)
+
+
+def fully_connected_of_one_scale_differs(operator: Operator) -> str:
+    """Of one weight scale: the first sum that inputs can make whose code is another; several are taken in double."""
+    return fully_connected_differs(operator) if scales(operator, 1) == 1 else ""
 
 
 def batch_matmul_differs(operator: Operator) -> str:

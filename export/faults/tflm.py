@@ -19,15 +19,18 @@ from export.faults.tflm_missing import MISSING
 
 __all__ = ["FAULTS"]
 
-_DOUBLE = date(2026, 10, 13)
+_PER_CHANNEL, _DOUBLE = date(2024, 9, 27), date(2026, 10, 13)
 _FINE_GRIDS = (
     "quantize or train again with other data or a little longer: scales that differ in their last bits need not have "
     "it; or export with qtorch, whose scales of 12 bits have products that float32 holds"
 )
 
 
-#: Their form has exact quotients.
-_DIVIDING = ("RELU", "SUB", "HARD_SWISH", "LEAKY_RELU", "RSQRT")
+#: Quotients of one are exact; kernels of convolutions take products in double.
+_FORMS = {
+    **dict.fromkeys(("RELU", "SUB", "HARD_SWISH", "LEAKY_RELU", "RSQRT"), "whole_quotients"),
+    "FULLY_CONNECTED": "convolution",
+}
 
 
 def _rounded_scales(
@@ -39,7 +42,7 @@ def _rounded_scales(
         operators=(operator,),
         holds=holds,
         effect="one step",
-        form="whole_quotients" if operator in _DIVIDING else "",
+        form=_FORMS.get(operator, ""),
         since=since,
         until=until,
         remedy=_FINE_GRIDS,
@@ -53,7 +56,8 @@ _PRODUCT = "kernel_util.cc, GetQuantizedConvolutionMultipler: a product of float
 #: What takes quotients or products of scales in float32. RELU, SUB, SVDF and LEAKY_RELU did so in double for four
 #: months.
 _ROUNDED = (
-    _rounded_scales("FULLY_CONNECTED", products.fully_connected_differs, _PRODUCT),
+    _rounded_scales("FULLY_CONNECTED", products.fully_connected_differs, _PRODUCT, until=_PER_CHANNEL),
+    _rounded_scales("FULLY_CONNECTED", products.fully_connected_of_one_scale_differs, _PRODUCT, since=_PER_CHANNEL),
     _rounded_scales("BATCH_MATMUL", products.batch_matmul_differs, _PRODUCT),
     _rounded_scales("UNIDIRECTIONAL_SEQUENCE_LSTM", products.lstm_differs, f"lstm_eval_common.cc, by {_PRODUCT}"),
     _rounded_scales("HARD_SWISH", products.hard_swish_differs, "hard_swish_common.cc"),
