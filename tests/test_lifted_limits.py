@@ -194,6 +194,16 @@ FORMS: dict[str, Form] = {
             F.max_unpool2d(*F.max_pool2d(x.relu(), (2, 4), return_indices=True), (2, 4)) * _NEARLY_ONE, (2, 4)
         )
     ),
+    "unpooled, with a rest that no window has": call(
+        lambda x: F.avg_pool2d(
+            F.max_unpool2d(*F.max_pool2d(x[:, :, :7, :5], (2, 3), return_indices=True), (2, 3), output_size=(7, 5)),
+            (2, 3),
+            ceil_mode=True,
+        )
+    ),
+    "unpooled, rounded up where nothing is left": call(
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, ceil_mode=True, return_indices=True), 2)
+    ),
     "unpooled layers": (
         (lambda s, x: F.max_unpool2d(*s.layer(x), 2)),
         lambda: nn.MaxPool2d(2, return_indices=True),
