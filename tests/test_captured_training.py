@@ -313,3 +313,79 @@ def test_what_is_drawn_for_each_sample_in_training_is_no_part_of_a_file() -> Non
     qat.train()(X)
     ops = [node.op for node in integer_graph(qat.eval()).nodes]
     assert [op for op in ops if op not in ("reshape", "transpose")] == ["fully_connected", "fully_connected"]
+
+
+class Variational(nn.Module):
+    """A mean and a spread from one layer; the spread is for training alone."""
+
+    def __init__(self, parts: Callable[[Tensor], Any], drawn: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.first, self.last, self.parts, self.drawn = nn.Linear(6, 8), nn.Linear(4, 3), parts, drawn
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, spread = self.parts(self.first(x))
+        spread = F.softplus(spread) + 0.1
+        y: Tensor = self.last(self.drawn(mean, spread)(self.training))
+        return y
+
+
+def _by_hand(mean: Tensor, spread: Tensor) -> Callable[[bool], Tensor]:
+    return lambda training: mean + torch.randn_like(spread) * spread if training else mean
+
+
+def _normal(mean: Tensor, spread: Tensor) -> Callable[[bool], Tensor]:
+    normal = torch.distributions.Normal(mean, spread)
+    return lambda training: normal.rsample() if training else normal.mean
+
+
+@pytest.mark.parametrize("drawn", [_by_hand, _normal])
+@pytest.mark.parametrize(
+    "parts",
+    [lambda y: y.chunk(2, 1), lambda y: y.split(4, 1), lambda y: y.view(-1, 2, 4).unbind(1)],
+    ids=["chunk", "split", "unbind"],
+)
+def test_a_second_result_that_only_training_reads(parts: Any, drawn: Any) -> None:
+    """The device gets the mean; noise of the spread, and gradients to it, go on in training."""
+    torch.manual_seed(0)
+    net, x = Variational(parts, drawn), torch.randn(64, 6)
+    prepared = qtorch.prepare(net, x[:1])
+    assert torch.allclose(prepared.eval()(x), net.eval()(x), atol=1e-5)
+    qtorch.calibrate(prepared, [x])
+    qtorch.set_mode(prepared.train(), qtorch.Mode.QUANTIZED)
+    assert not torch.equal(prepared(x), prepared(x))
+    prepared(x).square().sum().backward()
+    assert net.first.weight.grad is not None
+    assert bool(net.first.weight.grad[4:].any())
+    assert torch.equal(prepared.eval()(x), prepared(x))
+
+
+class Spike(torch.autograd.Function):
+    """A step whose gradient is that of a slope, as spiking networks train."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x > 0).float()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient / (1 + 5 * x.abs()) ** 2
+
+
+def test_a_gradient_that_is_not_taken_over_is_named_with_a_form_that_has_it() -> None:
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match=r"torch\.autograd\.Function .* soft \+ \(hard - soft\)\.detach\(\)"):
+        qtorch.prepare(Between(lambda net, y: Spike.apply(y)), X[:1])
+
+    def spiking(net: Between, y: Tensor) -> Tensor:
+        soft = torch.sigmoid(4 * y)
+        return soft + ((y > 0).float() - soft).detach()
+
+    net = Between(spiking)
+    prepared = qtorch.prepare(net, X[:1])
+    qtorch.calibrate(prepared, [X])
+    qtorch.set_mode(prepared.train(), qtorch.Mode.QUANTIZED)
+    prepared(X).square().sum().backward()
+    assert net.first.weight.grad is not None
+    assert bool(net.first.weight.grad.any())

@@ -194,6 +194,16 @@ FORMS: dict[str, Form] = {
             F.max_unpool2d(*F.max_pool2d(x.relu(), (2, 4), return_indices=True), (2, 4)) * _NEARLY_ONE, (2, 4)
         )
     ),
+    "unpooled, with a rest that no window has": call(
+        lambda x: F.avg_pool2d(
+            F.max_unpool2d(*F.max_pool2d(x[:, :, :7, :5], (2, 3), return_indices=True), (2, 3), output_size=(7, 5)),
+            (2, 3),
+            ceil_mode=True,
+        )
+    ),
+    "unpooled, rounded up where nothing is left": call(
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, ceil_mode=True, return_indices=True), 2)
+    ),
     "unpooled layers": (
         (lambda s, x: F.max_unpool2d(*s.layer(x), 2)),
         lambda: nn.MaxPool2d(2, return_indices=True),
@@ -286,6 +296,20 @@ def test_a_form_computes_the_modules_numbers_and_the_devices(name: str) -> None:
 
 
 @pytest.mark.tflm
+@pytest.mark.parametrize(("share", "count"), [(0.29, 101), (0.7, 11), (0.57, 101), (0.58, 51)])
+@pytest.mark.parametrize("between", ["linear", "lower", "higher", "nearest", "midpoint"])
+def test_a_quantiles_place_is_found_as_torch_finds_it(share: float, count: int, between: str) -> None:
+    """In float32, where 0.29 of 100 is 29, and 0.7 of 10 is 7."""
+
+    class Quantile(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.quantile(x, share, 1, interpolation=between)
+
+    torch.manual_seed(0)
+    x = torch.randn(7, count)
+    assert torch.allclose(qtorch.prepare(Quantile(), x[:1])(x), Quantile()(x), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
+import export
 import qtorch
 from export.__main__ import main as export_main
 from export.figures.quantization_advice import Evidence, advice
@@ -142,6 +144,39 @@ def test_the_index_is_the_files() -> None:
         assert row.rmse_over_scale < 0.7, row
     (pooled,) = (row for row in rows if row.op_name == "MAX_POOL_2D")
     assert (pooled.max_abs_error, pooled.snr_db) == (0, math.inf)
+
+
+class _Weighed(nn.Module):
+    """Steps by weights of their own, summed: without a SUM in TFLite Micro's older editions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = self.first(x).view(-1, 3, 2)
+        y: Tensor = self.last((steps * steps.softmax(1)).sum(1).repeat(1, 3))
+        return y
+
+
+@pytest.mark.tflm
+def test_the_index_is_that_of_a_file_in_an_older_editions_forms() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(60, 6)
+    qat = qtorch.prepare(_Weighed(), x[:1])
+    qtorch.calibrate(qat, [x])
+    qtorch.set_mode(qat, qtorch.Mode.QUANTIZED)
+    bundle = export.export_network(qat, name="weighed", calibration=x, test=x, target="nano33ble", onnx=False)
+    values = list(read_tflite(bundle.files["weighed.tflite"]).values.values())
+    rows = list(csv.DictReader(io.StringIO(bundle.files["quantization_report.csv"].decode())))
+    # A layer that is written otherwise is not there as it was.
+    assert len(rows) != len(values)
+    found = [row for row in rows if row["tensor_idx"] != "-1"]
+    assert len(found) > len(rows) / 2
+    for row in found:
+        qparams = values[int(row["tensor_idx"])].qparams
+        assert qparams is not None
+        assert float(row["scale"]) == pytest.approx(max(qparams.scale), rel=1e-4), row
 
 
 def test_a_range_that_is_too_narrow() -> None:

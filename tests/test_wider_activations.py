@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 
 import qtorch
+from export.forms.onnx.parity import onnx_parity
+from export.forms.onnx.writer import write_onnx
+from export.graph.build import integer_graph
+from export.graph.encoding import codes_of
 from export.graph.ir import Graph
+from qtorch.ops import ROWS
 from tests.exact_networks import require_exact
 
 
@@ -74,6 +79,38 @@ def test_beside_weights_of_4_bits() -> None:
     graph = require_exact(classes(600).eval(), 4 * torch.randn(40, 8), qtorch.QuantizationConfig(weight_bits=4))
     assert types(graph) == ["int16"]
     assert graph.values[graph.nodes[0].inputs[1]].dtype == "int4"
+
+
+class Forbidden(nn.Module):
+    """Scores of which some get nothing."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(8, count)
+        self.register_buffer("forbidden", torch.arange(count) > count - 100)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores(x).masked_fill(self.forbidden, -1e9).softmax(-1)
+
+
+@pytest.mark.tflm
+def test_a_mask_in_front_has_the_softmaxs_type() -> None:
+    torch.manual_seed(0)
+    graph = require_exact(Forbidden(600).eval(), torch.randn(16, 8))
+    assert [graph.values[node.outputs[0]].dtype for node in graph.nodes if node.op == "minimum"] == ["int16"]
+
+
+def test_onnx_may_lie_further_off_where_more_numbers_are_summed() -> None:
+    """As many exponentials below the kernel's least as there are, each of which it takes for a step."""
+    torch.manual_seed(0)
+    prepared = qtorch.prepare(nn.Softmax(-1), torch.randn(1, 1024))
+    x = torch.full((4, 1024), -16.0)
+    x[torch.arange(4), torch.arange(4)] = 0
+    qtorch.calibrate(prepared, [x])
+    qtorch.set_mode(prepared.eval(), qtorch.Mode.QUANTIZED)
+    graph = integer_graph(prepared)
+    found = onnx_parity(graph, write_onnx(graph), codes_of(graph, x))
+    assert 512 < found.largest["softmax"] <= ROWS["softmax"].onnx.allowed("int16", (1024,))
 
 
 def test_one_left_in_floats_stays_there() -> None:

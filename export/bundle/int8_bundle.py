@@ -184,7 +184,7 @@ def _measured(
         errors = (
             ()
             if tested is None
-            else network_report(network, files.plain, tested, options.input_layout, files.titles, harmless)
+            else network_report(network, files.plain, tested, options.input_layout, files.titles, harmless, files.final)
         )
     with phases("comparing sizes with those of the default choices"):
         choices = choice_costs(

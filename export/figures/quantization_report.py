@@ -193,6 +193,7 @@ def network_report(
     input_layout: Literal["nhwc", "nchw"] = "nhwc",
     titles: tuple[str, ...] = (),
     harmless: bool = False,
+    written: Graph | None = None,
 ) -> tuple[TensorError, ...]:
     """:func:`quantization_report` of a network on the first thousand samples.
 
@@ -203,12 +204,13 @@ def network_report(
         input_layout: of the graph.
         titles: see :func:`quantization_report`, as of the next.
         harmless: as there.
+        written: as there.
     """
     some = stored(graph, taken(x, slice(_SAMPLES)))
     # Weights and biases as they were trained, where and as the integer graph stores them.
     floating = build(network, "float32", input_layout)
     functions = {node.output: node.attrs for node in floating.nodes if node.row.frozen is not None}
-    return quantization_report(graph, floating.contents(), some, titles, functions, harmless)
+    return quantization_report(graph, floating.contents(), some, titles, functions, harmless, written)
 
 
 @torch.no_grad()
@@ -219,6 +221,7 @@ def quantization_report(
     titles: tuple[str, ...] = (),
     functions: Mapping[str, Attrs] | None = None,
     harmless: bool = False,
+    written: Graph | None = None,
 ) -> tuple[TensorError, ...]:
     """Every quantized tensor of a graph on data: inputs, then what the ops make in their order, then constants.
 
@@ -231,10 +234,13 @@ def quantization_report(
         functions: attributes that became constants in ``graph``, by the output of their op: a table's chain.
         harmless: whether test figures show that the device is as good as its own weights in float, so that what ranges
             cut off is no loss.
+        written: the graph whose file the indices are of, where an edition of TFLite Micro had it in other forms; a
+            tensor that it does not have gets -1.
     """
     known = functions or {}
     told = replace(graph, nodes=tuple(replace(node, attrs=known.get(node.output, node.attrs)) for node in graph.nodes))
-    index = {name: i for i, name in enumerate(graph.values)}
+    index = dict.fromkeys(graph.values, -1)
+    index |= {name: i for i, name in enumerate((written or graph).values) if name in index}
     sums = {name: _Sums(graph.values[name], None, "input") for name in graph.inputs if _quantized(graph, name)}
     producers = {name: node for node in graph.nodes for name in node.outputs if _quantized(graph, name)}
     sums |= {name: _Sums(graph.values[name], node, "output") for name, node in producers.items()}

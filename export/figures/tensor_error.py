@@ -19,7 +19,7 @@ class TensorError:
 
     Attributes:
         op_name: of the op that makes it or reads it, as TFLite calls it; QUANTIZE for an input.
-        tensor_idx: in the model file.
+        tensor_idx: in the model file; -1 where the file, in forms for an older TFLite Micro, has no such tensor.
         num_elements: of one sample, or of the constant.
         stddev: of the errors.
         mean_error: their mean.

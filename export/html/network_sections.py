@@ -11,6 +11,7 @@ from export.c.memory_plan import lower_bound, plan
 from export.c.network import CNetwork, RowLoop, c_network, rows_that_do_not_help
 from export.c.tensor_buffers import tensor_buffers
 from export.figures.quantization_advice import SUSPECT
+from export.graph.names import speaking_names
 from export.html.charts import sparkline
 from export.html.distributions import Distribution
 from export.html.facts import Facts
@@ -27,12 +28,12 @@ def tensor_section(facts: Facts) -> Markup:
     """The figures of quantization_report.csv with the distributions beside them."""
     if not facts.errors or facts.graph is None:
         return Markup()
-    names = list(facts.graph.values)
+    names = {called: name for name, called in speaking_names(facts.graph).items()}
     rows: list[list[str | Markup]] = []
     for error in facts.errors:
         ratio = shown(error.rmse_over_scale, 3)
         flagged = element("b", ratio, class_="bad") if error.rmse_over_scale > SUSPECT else ratio
-        drawn = facts.distributions.get(names[error.tensor_idx])
+        drawn = facts.distributions.get(names.get(error.tensor_name, ""))
         said = element("b", error.finding, class_="bad") if error.finding else Markup("")
         # What a reader looks for comes first: a phone shows the first columns.
         rows.append([

@@ -44,6 +44,13 @@ from qtorch.surroundings import evaluating, undisturbed_random_numbers
 
 __all__ = ["Capture", "CapturedNetwork", "capture_of"]
 
+#: What is said where a network's functions give gradients that are not those of what they compute.
+_OWN_GRADIENTS = (
+    "what a torch.autograd.Function says of its gradient is not taken over: layers in front of it train by the "
+    "gradient of what its forward computes, and of a comparison or a rounding there is none; write it in forward as "
+    "soft + (hard - soft).detach(), whose gradient is soft's"
+)
+
 
 class CapturedNetwork(fx.GraphModule):
     """A graph that is called as the network is that it was made of, or with its input tensors in a row.
@@ -202,7 +209,8 @@ class Capture:
             return trace.graph, f"{error.where}, {error.got}"
         if odd or not (differs or trace.opaque or self._is_suspect(trace)):
             return captured, odd
-        return captured, training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))
+        found = training_difference(captured, self.net, self.form, self.examples, draws=bool(trace.opaque))
+        return captured, f"{found} ({_OWN_GRADIENTS})" if "gradients" in found and trace.own_gradients else found
 
     def _finished(self, trace: Trace[Captured], decomposed: bool) -> Captured:
         """The calls of a trace as those that rows stand for, as far as that can be, with the shape of every tensor."""

@@ -8,6 +8,7 @@ earlier, become one module that acts in training only.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -100,6 +101,7 @@ def keep_training_form(
     alignment, odd = _aligned(evaluated, graph)
     if odd:
         return odd, True
+    _read_other_results(alignment, evaluated)
     root = make_root() if alignment.replaced else None
     for (source, by), readers in alignment.replaced.items():
         assert root is not None
@@ -162,6 +164,24 @@ def _aligned(evaluated: fx.GraphModule, trained: fx.GraphModule) -> tuple[_Align
         else:
             return alignment, _described(node)
     return alignment, ""
+
+
+def _read_other_results(alignment: _Alignment, evaluated: fx.GraphModule) -> None:
+    """Let the evaluation form have what only training reads of a call with several results, which both make.
+
+    As of a mean and a spread that one layer gives, of which a device gets the mean.
+    """
+    mine = {theirs: node for node, theirs in alignment.same.items()}
+    made = {by for _, by in alignment.replaced}
+    for other in sorted(alignment.extra - made):
+        call: Any = other.args[0] if other.target is operator.getitem else None
+        if call in mine:
+            source = mine[call]
+            with evaluated.graph.inserting_after(source):
+                read = evaluated.graph.call_function(operator.getitem, (source, other.args[1]))
+            read.meta, read.stack_trace = dict(other.meta), other.stack_trace
+            alignment.same[read] = other
+            alignment.extra.discard(other)
 
 
 def _same_place(evaluated: fx.GraphModule, trained: fx.GraphModule, node: fx.Node, other: fx.Node) -> bool:

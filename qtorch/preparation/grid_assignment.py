@@ -84,7 +84,7 @@ class GridAssignment:
         ):
             # What only moves float values has no reason to round them.
             plan.config = replace(plan.config, skip=True)
-        follows = plan.row.selects and len(sources) == 1
+        follows = plan.row.selects and len(sources) == 1 and not plan.narrow
         dtype = self._read_as(next(iter(sources.values()))) if follows else plan.config.activations
         plan.config = plan.config.with_activations(dtype)
         self._require_type(node, plan)

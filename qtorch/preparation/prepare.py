@@ -113,7 +113,7 @@ def _put_ops(traced: fx.GraphModule, config: QuantizationConfig) -> dict[str, fr
     plans = Planning(traced, settings, names).run()
     require_inputs_read(traced)
     widen_summed_squares(plans)
-    widen_what_is_too_long(plans.values())
+    widen_what_is_too_long(plans)
     sharing = GridAssignment(traced, plans, settings, names).run()
     settings.require_known()
     heard = settings.heard(plans, sharing)

@@ -103,7 +103,10 @@ def other_form(ask: Asked) -> str:
 def _form(ask: Asked, supported: frozenset[str]) -> str:
     bare = _bare(ask.name)
     if bare.endswith("with_indices"):
-        return "leave the indices out: call it with return_indices=False"
+        return (
+            "leave the indices out: call it with return_indices=False; or, where max_unpool2d takes them, pool by "
+            "windows side by side (a stride of the kernel's size, no padding), and unpool to the size that was pooled"
+        )
     supported_call = _called(bare, ask) if bare in supported and ask.module is None else None
     if supported_call is not None and bare not in _OTHER_IN_TORCH:
         return same(supported_call)

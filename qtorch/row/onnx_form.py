@@ -8,7 +8,7 @@ that the operands' shapes and attributes have. Operators are those of opset 21.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,16 @@ class Onnx:
     Attributes:
         form: its operators; none where the result is the input on another grid.
         lsb: how far ONNX Runtime may lie from ``reference``, by the output's type; exact where nothing is said.
+        lsb_each: how much further for each number along the output's last axis, where a kernel rounds what it sums up.
     """
 
     form: Callable[[Operands], Sequence[OnnxNode]]
     lsb: Mapping[str, int] = field(default_factory=dict)
+    lsb_each: Mapping[str, int] = field(default_factory=dict)
+
+    def allowed(self, dtype: str, shape: Sequence[int]) -> int:
+        """How far an output of a type and shape may lie from ``reference``, in LSB."""
+        return self.lsb.get(dtype, 0) + self.lsb_each.get(dtype, 0) * (shape[-1] if shape else 1)
 
 
 #: The tolerance of whatever rounds: float32 to the nearest, ties to even, where the device rounds once or twice and
@@ -92,7 +98,7 @@ def fine_enough(cell: Onnx, coarsest: float) -> Onnx:
             raise NoForm(f"an input of scale {source.scale[0]:.4g}, where the device's kernel saturates too early")
         return cell.form(operands)
 
-    return Onnx(form, cell.lsb)
+    return replace(cell, form=form)
 
 
 def clamped_to_6(source: str) -> OnnxNode:

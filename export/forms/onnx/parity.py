@@ -45,6 +45,7 @@ class OnnxParity:
             "qparams": self.file.tensors,
             "constants": self.file.values,
             "declared_lsb": {op: dict(onnx_cell(op).lsb) for op in self.largest},
+            "declared_lsb_for_each_number": {op: dict(each) for op in self.largest if (each := onnx_cell(op).lsb_each)},
             "largest_lsb": self.largest,
         }
 
@@ -154,7 +155,7 @@ def _distance(graph: Graph, node: Node, tensors: Any) -> int:
     worst = 0
     for name, wanted in zip(node.outputs, reference if isinstance(reference, tuple) else (reference,), strict=True):
         apart = distances(tensors[name], wanted.numpy())
-        allowed = onnx_cell(node.op).lsb.get(graph.values[name].dtype, 0)
+        allowed = onnx_cell(node.op).allowed(graph.values[name].dtype, graph.values[name].shape)
         if apart.max(initial=0) > allowed:
             at = tuple(int(i) for i in np.argwhere(apart > allowed)[0])
             engine, wrong = ONNX_RUNTIME.name, int((apart > allowed).sum())

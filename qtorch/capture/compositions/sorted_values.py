@@ -96,13 +96,14 @@ def _quantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, interp
     if ordered is None:
         return None
     axis = axis_of(input, dim)
-    found = [_quantile_of(ordered, axis, float(share), interpolation) for share in torch.as_tensor(shares).flatten()]
+    # In float32, as torch finds them: 0.29 of 100 is 29 there, and less in the doubles of Python.
+    places = torch.as_tensor(shares, dtype=torch.float32).flatten() * (shape_of(input)[axis] - 1)
+    found = [_quantile_of(ordered, axis, place, interpolation) for place in places.tolist()]
     found = found if keepdim else [aten.squeeze.dim(each, axis) for each in found]
     return aten.stack.default(found) if isinstance(shares, torch.Tensor) and shares.dim() else found[0]
 
 
-def _quantile_of(ordered: Any, axis: int, share: float, interpolation: str) -> Any:
-    place = share * (shape_of(ordered)[axis] - 1)
+def _quantile_of(ordered: Any, axis: int, place: float, interpolation: str) -> Any:
     whole: dict[str, Callable[[float], float]] = {"lower": math.floor, "higher": math.ceil, "nearest": round}
     place = whole.get(interpolation, float)(place)
     low, high = (sliced(ordered, axis, at, at + 1) for at in (math.floor(place), math.ceil(place)))
