@@ -151,16 +151,6 @@ def test_gradients_and_values_in_training_are_the_networks(function: Function) -
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-class Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return -gradient
-
-
 def without_gradients_in_training(net: Between, y: Tensor) -> Tensor:
     with torch.set_grad_enabled(not net.training):
         return F.relu(net.first(y))
@@ -211,7 +201,6 @@ def hooked() -> Between:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Between(lambda net, y: Reversed.apply(y) + y * 0.5),
         lambda: Between(without_gradients_in_training),
         lambda: Between(one_mask_twice),
         lambda: Between(warmed_up),
@@ -222,7 +211,6 @@ def hooked() -> Between:
         hooked,
     ],
     ids=[
-        "reversed",
         "no-gradients",
         "one-mask",
         "warm-up",
@@ -357,35 +345,3 @@ def test_a_second_result_that_only_training_reads(parts: Any, drawn: Any) -> Non
     assert net.first.weight.grad is not None
     assert bool(net.first.weight.grad[4:].any())
     assert torch.equal(prepared.eval()(x), prepared(x))
-
-
-class Spike(torch.autograd.Function):
-    """A step whose gradient is that of a slope, as spiking networks train."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return (x > 0).float()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return gradient / (1 + 5 * x.abs()) ** 2
-
-
-def test_a_gradient_that_is_not_taken_over_is_named_with_a_form_that_has_it() -> None:
-    torch.manual_seed(0)
-    with pytest.warns(UserWarning, match=r"torch\.autograd\.Function .* soft \+ \(hard - soft\)\.detach\(\)"):
-        qtorch.prepare(Between(lambda net, y: Spike.apply(y)), X[:1])
-
-    def spiking(net: Between, y: Tensor) -> Tensor:
-        soft = torch.sigmoid(4 * y)
-        return soft + ((y > 0).float() - soft).detach()
-
-    net = Between(spiking)
-    prepared = qtorch.prepare(net, X[:1])
-    qtorch.calibrate(prepared, [X])
-    qtorch.set_mode(prepared.train(), qtorch.Mode.QUANTIZED)
-    prepared(X).square().sum().backward()
-    assert net.first.weight.grad is not None
-    assert bool(net.first.weight.grad.any())

@@ -46,9 +46,9 @@ __all__ = ["Capture", "CapturedNetwork", "capture_of"]
 
 #: What is said where a network's functions give gradients that are not those of what they compute.
 _OWN_GRADIENTS = (
-    "what a torch.autograd.Function says of its gradient is not taken over: layers in front of it train by the "
-    "gradient of what its forward computes, and of a comparison or a rounding there is none; write it in forward as "
-    "soft + (hard - soft).detach(), whose gradient is soft's"
+    "what a torch.autograd.Function of several results says of its gradient is not taken over: layers in front of it "
+    "train by the gradient of what its forward computes, and of a comparison or a rounding there is none; let it give "
+    "one tensor, or write it in forward as soft + (hard - soft).detach(), whose gradient is soft's"
 )
 
 

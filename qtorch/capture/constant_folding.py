@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from qtorch.capture.constant_expression import ConstantExpression, HeldTensor, Result, Step
 from qtorch.capture.kept_calls import DROPOUTS
 from qtorch.capture.nodes import draws_numbers, given_arguments, source_line
+from qtorch.capture.training_form import InTraining
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
 
@@ -247,6 +248,8 @@ class _Folding:
         call: Any = node.target
         if node.op == "call_module":
             call = self.traced.get_submodule(str(node.target))
+            if isinstance(call, InTraining) and call.of_gradients:
+                call = call.part
         elif node.op == "get_attr":
             # A graph in the graph, which a call of a higher order is given.
             return Step(_given, (self.values[node],), {})

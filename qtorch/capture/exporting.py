@@ -9,7 +9,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from qtorch.capture.attention_layers import batch_in_front, hints_taken
 from qtorch.capture.call_form import CallForm, OutputForm, output_form
 from qtorch.capture.kept_calls import KeptCalls, SeenCall, keeping_functions
 from qtorch.capture.open_sizes import lengths_as_sizes, sizes_as_they_are
+from qtorch.capture.own_gradients import OwnGradient, functions_as_calls
 from qtorch.capture.reference import copied
 from qtorch.errors import UnsupportedLayer
 from qtorch.surroundings import undisturbed_random_numbers
@@ -158,7 +159,7 @@ def _exported(
         _EXPORTING,
         torch.enable_grad(),
         _silent(),
-        _functions_with_gradients(exported),
+        _functions(exported, net),
         hints_taken(),
         _distributions_unchecked(),
         # Which computes with sizes, the batch's among them, in what order a product is quickest.
@@ -324,41 +325,15 @@ def _note_identity(module: nn.Module, path: str, exported: Exported) -> None:
     module.forward = noting
 
 
-@contextmanager
-def _functions_with_gradients(exported: Exported) -> Iterator[None]:
-    """A block in which functions with a gradient of their own are captured as the calls that they make.
+def _functions(exported: Exported, net: nn.Module) -> AbstractContextManager[None]:
+    """A block in which functions with a gradient of their own are noticed, and kept where the training form is made."""
 
-    Torch runs them without gradients, which are theirs to give.
-    """
-    plain, thread = torch.autograd.Function.__dict__["apply"], threading.get_ident()
-
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != thread:
-            # What others call meanwhile is not captured.
-            return plain.__get__(None, cls)(*args, **kwargs)
+    def seen() -> None:
         exported.own_gradients = True
-        if cls.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context:
-            return cls.forward(*args, **kwargs)
-        return cls.forward(_NoContext(), *args, **kwargs)
 
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
-    try:
-        yield
-    finally:
-        torch.autograd.Function.apply = plain  # type: ignore[method-assign]
+    def keep(module: OwnGradient, value: Tensor, tensors: Sequence[Tensor]) -> Any:
+        name = f"own_gradient_{len(exported.kept.calls)}"
+        net.add_module(name, module)
+        return exported.kept.keep("call_module", name, (value, *tensors), {}, value)
 
-
-class _NoContext:
-    """Takes what a function keeps for its gradient."""
-
-    def save_for_backward(self, *tensors: Any) -> None:
-        """Nothing is kept."""
-
-    def mark_non_differentiable(self, *tensors: Any) -> None:
-        """Nothing is kept."""
-
-    def mark_dirty(self, *tensors: Any) -> None:
-        """Nothing is kept."""
-
-    def set_materialize_grads(self, value: bool) -> None:
-        """Nothing is kept."""
+    return functions_as_calls(seen, keep if net.training else None)

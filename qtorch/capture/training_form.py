@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.nodes import keeps_gradients, operator_name, source_line
+from qtorch.capture.own_gradients import OwnGradient
 
 __all__ = ["InTraining", "TrainingTrace", "act_in_training", "keep_training_form"]
 
@@ -36,6 +37,16 @@ class InTraining(nn.Module):
     def forward(self, x: Any, *others: Any) -> Any:
         """``x`` in evaluation; in training what ``part`` makes of it."""
         return self.part(x, *others) if self.training else x
+
+    @property
+    def of_gradients(self) -> bool:
+        """Whether it changes no value, so that it may act in evaluation too, where nobody tells it of training."""
+        graph = getattr(self.part, "graph", None)
+        calls = [] if graph is None else [node for node in graph.nodes if node.op not in ("placeholder", "output")]
+        return bool(calls) and all(
+            node.op == "call_module" and isinstance(self.part.get_submodule(str(node.target)), OwnGradient)
+            for node in calls
+        )
 
 
 def act_in_training(evaluated: fx.GraphModule, names: Sequence[str]) -> None:
@@ -289,6 +300,9 @@ def _part(
             if node.op == "get_attr" and not _has(root, str(node.target)):
                 # A constant that its code made.
                 setattr(root, str(node.target), _attribute(trained, node))
+            if node.op == "call_module" and not _has(root, str(node.target)):
+                # One that the capture put there.
+                root.add_module(str(node.target), trained.get_submodule(str(node.target)))
     graph.output(copied[by])
     return fx.GraphModule(root, graph), [back[n] for n in others]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import fx
 
+from qtorch.capture.constant_folding import is_constant
 from qtorch.capture.nodes import operator_name
 from qtorch.network.conversions import Rounded, ToReals, ToSteps
 from qtorch.network.quantized_op import QuantizedOp
@@ -52,8 +53,8 @@ def _only_sums(network: fx.GraphModule, reader: fx.Node) -> bool:
 
 
 def _real(network: fx.GraphModule, source: fx.Node, reader: fx.Node, real_of: dict[fx.Node, fx.Node]) -> fx.Node:
-    """The node that gives the real numbers of ``source``; one for all who read them. A size is one as it is."""
-    if operator_name(source) == "sym_size":
+    """The node that gives the real numbers of ``source``; one for all who read them. Sizes and constants are such."""
+    if operator_name(source) == "sym_size" or is_constant(network, source):
         return source
     if source not in real_of:
         real_of[source] = _insert(
