@@ -229,10 +229,10 @@ def test_every_function_of_torch_has_its_own_words() -> None:
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
-    refused = refusal(Called(torch.erfinv), torch.zeros(1, 4))
+    refused = refusal(Called(lambda x: torch.mvlgamma(x, 1)), torch.zeros(1, 4))
     assert refused is not None
     assert (refused.got, refused.remedy) == (
-        "erfinv",
+        "mvlgamma",
         "no other form of it is known here: leave it out of the network, or compose it of what can be exported; "
         + SUPPORTED,
     )
@@ -287,11 +287,11 @@ def test_weights_computed_from_parameters(standardized: bool) -> None:
 @pytest.mark.parametrize("file", ["<string>", "written"])
 def test_no_line_of_code_that_stands_in_no_file(file: str) -> None:
     names: dict[str, Any] = {"nn": nn, "torch": torch}
-    text = "class Net(nn.Module):\n    def forward(self, x):\n        return torch.erfinv(x)\n"
+    text = "class Net(nn.Module):\n    def forward(self, x):\n        return torch.mvlgamma(x, 1)\n"
     exec(compile(text, file, "exec"), names)
     refused = refusal(names["Net"](), torch.zeros(1, 4))
     assert refused is not None
-    assert refused.where == "layer 'erfinv'"
+    assert refused.where == "layer 'mvlgamma'"
 
 
 def test_a_table_of_rows_is_a_layer_without_bias() -> None:
@@ -334,8 +334,8 @@ def said_of(call: Callable[..., Any]) -> str:
 _RRELU = Match("function", F.rrelu, parameters=("input", "lower", "upper", "training", "inplace"))
 
 
-_ERFINV, _RENORM = (
-    Match("function", torch.erfinv),
+_MVLGAMMA, _RENORM = (
+    Match("function", torch.mvlgamma, parameters=("input", "p")),
     Match("function", torch.renorm, parameters=("input", "p", "dim", "maxnorm")),
 )
 
@@ -343,10 +343,14 @@ _ERFINV, _RENORM = (
 @pytest.mark.parametrize(
     ("match", "call", "said"),
     [
-        (_ERFINV, lambda x: (x * 2).erfinv_(), "write `torch.erfinv(x)`, which computes the same"),
-        (_ERFINV, lambda x: x.erfinv(), "write `torch.erfinv(x)`, which computes the same"),
+        (_MVLGAMMA, lambda x: (x * 2).mvlgamma_(1), "write `torch.mvlgamma(x, 1)`, which computes the same"),
+        (_MVLGAMMA, lambda x: x.mvlgamma(1), "write `torch.mvlgamma(x, 1)`, which computes the same"),
         (_RENORM, lambda x: x.renorm(2, 0, 1.0), "write `torch.renorm(x, 2, 0, 1.0)`, which computes the same"),
-        (Match("method", "erfinv"), lambda x: torch.erfinv(input=x), "write `x.erfinv()`, which computes the same"),
+        (
+            Match("method", "mvlgamma", parameters=("input", "p")),
+            lambda x: torch.mvlgamma(input=x, p=1),
+            "write `x.mvlgamma(1)`, which computes the same",
+        ),
         # Nothing that a person should write instead: the form of before.
         (
             Match("function", operator.gt),
@@ -386,8 +390,8 @@ def test_what_a_row_says_of_its_arguments_goes_before_other_forms(row_of: Callab
 
 
 def test_arguments_of_which_no_form_is_known(row_of: Callable[..., None]) -> None:
-    row_of(Match("function", torch.erfinv, lambda call: None))
-    assert said_of(torch.erfinv) == SUPPORTED
+    row_of(Match("function", torch.mvlgamma, lambda call: None, ("input", "p")))
+    assert said_of(lambda x: torch.mvlgamma(x, 1)) == SUPPORTED
 
 
 def test_what_returns_something_else_under_a_supported_name() -> None:
