@@ -334,8 +334,9 @@ def said_of(call: Callable[..., Any]) -> str:
 _RRELU = Match("function", F.rrelu, parameters=("input", "lower", "upper", "training", "inplace"))
 
 
-_MVLGAMMA, _RENORM = (
+_MVLGAMMA, _METHOD, _RENORM = (
     Match("function", torch.mvlgamma, parameters=("input", "p")),
+    Match("method", "mvlgamma", parameters=("input", "p")),
     Match("function", torch.renorm, parameters=("input", "p", "dim", "maxnorm")),
 )
 
@@ -346,11 +347,7 @@ _MVLGAMMA, _RENORM = (
         (_MVLGAMMA, lambda x: (x * 2).mvlgamma_(1), "write `torch.mvlgamma(x, 1)`, which computes the same"),
         (_MVLGAMMA, lambda x: x.mvlgamma(1), "write `torch.mvlgamma(x, 1)`, which computes the same"),
         (_RENORM, lambda x: x.renorm(2, 0, 1.0), "write `torch.renorm(x, 2, 0, 1.0)`, which computes the same"),
-        (
-            Match("method", "mvlgamma", parameters=("input", "p")),
-            lambda x: torch.mvlgamma(input=x, p=1),
-            "write `x.mvlgamma(1)`, which computes the same",
-        ),
+        (_METHOD, lambda x: torch.mvlgamma(input=x, p=1), "write `x.mvlgamma(1)`, which computes the same"),
         # Nothing that a person should write instead: the form of before.
         (
             Match("function", operator.gt),
