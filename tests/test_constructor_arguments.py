@@ -178,6 +178,7 @@ def test_layers(
 
 
 @pytest.mark.parametrize("call", FUNCTIONS, ids=range(len(FUNCTIONS)))
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_functions(call: Callable[[Tensor], Any]) -> None:
     torch.manual_seed(0)
     require_same_or_refused(Called(call), torch.randn(3, *IMAGE), call)

@@ -64,7 +64,7 @@ def in_place_view(x: Tensor) -> Tensor:
         (Calls(lambda x: x.mean()), ["dim=None"]),
         (Calls(lambda x: x[:, 0, 0] @ x[:, 0]), ["one rank", "unsqueeze"]),
         (Calls(lambda x: x[:, :2] + x.mean(1)), ["batches of any size", "unsqueeze"]),
-        (Calls(lambda x: x.half()), ["float32 is the type of networks"]),
+        (Calls(lambda x: x.double()), ["float32 is the type of networks"]),
         (Calls(lambda x: x > 0), ["gt", "no comparison"]),
         (Calls(lambda x: torch.div(x, x.relu() + 1, rounding_mode="floor")), ["div", "rounding"]),
         (Calls(lambda x: x / 0), ["div", "divided by zero"]),

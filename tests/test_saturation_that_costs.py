@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +41,7 @@ def _cut_off(bundle: Bundle) -> float:
     return max(float(row.split(",")[column]) for row in rows[1:])
 
 
+@pytest.mark.filterwarnings("ignore:training. after 64 steps 100%")
 def test_ranges_from_before_training_cost_a_regression_and_are_named_until_they_are_measured_anew() -> None:
     torch.manual_seed(0)
     x = torch.rand(1000, 2)

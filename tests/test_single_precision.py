@@ -40,7 +40,6 @@ FORMS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "plus what NumPy made": lambda s, x: (x + torch.from_numpy(np.linspace(0, 1, 8))).float(),
     "beside zeros": lambda s, x: torch.maximum(x.to(torch.float64), torch.zeros(8, dtype=torch.float64)).float(),
     "spectrum": lambda s, x: torch.fft.rfft(x.double()).abs().float(),
-    "given back": lambda s, x: x.double() * 2,
 }
 
 
@@ -55,6 +54,12 @@ def test_the_networks_own_numbers_stay_double() -> None:
     net = Doubled(FORMS["times a buffer"]).eval()
     qtorch.prepare(net, torch.randn(1, 4, 8))
     assert (net.buffer.dtype, net.attribute.dtype) == (torch.float64, torch.float64)
+
+
+def test_results_in_double_precision_are_refused() -> None:
+    net = Doubled(lambda s, x: x.double() * 2).eval()
+    with pytest.raises(BadInput, match="float32 is the type of networks"):
+        qtorch.prepare(net, torch.randn(1, 4, 8))
 
 
 def test_what_float32_can_not_tell_is_refused() -> None:

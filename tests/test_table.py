@@ -97,14 +97,19 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
         name: (getattr(torch, name), lambda x, name=name: getattr(x, name)())
         for name in (
             "exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "erf", "erfc", "floor", "ceil",
-            "trunc", "frac", "round", "nan_to_num",
+            "trunc", "frac", "round", "nan_to_num", "i0", "sinc",
         )
     },
     # Of positive numbers, or of small ones.
     **{
         name: (lambda x, name=name: getattr(torch, name)(torch.sigmoid(x)),)
-        for name in ("log", "log2", "log10", "log1p", "sqrt", "asin", "acos", "atanh")
+        for name in ("log", "log2", "log10", "log1p", "sqrt", "asin", "acos", "atanh", "erfinv", "lgamma", "digamma")
     },
+    **{
+        f"special_{name}": (lambda x, name=name: getattr(torch.special, name)(torch.sigmoid(x)),)
+        for name in ("erfcx", "log_ndtr", "ndtri", "entr", "i0e", "i1", "i1e")
+    },
+    "logit": (lambda x: torch.sigmoid(x).logit(), lambda x: torch.logit(x, 0.1)),
     "remainder": (lambda x: x % 0.7, lambda x: torch.remainder(x, -0.4)),
     "fmod": (lambda x: torch.fmod(x, 0.7),),
     "acosh": (lambda x: torch.acosh(torch.sigmoid(x) + 1.5),),

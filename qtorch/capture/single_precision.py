@@ -19,11 +19,14 @@ _SINGLE = {torch.float64: torch.float32, torch.complex128: torch.complex64}
 def in_single_precision(traced: fx.GraphModule) -> None:
     """Let calls that convert to float64, make tensors of it or add up in it do so in float32; changes them in place.
 
-    What came in double precision, as numbers of NumPy do, is converted where it is read.
+    What came in double precision, as numbers of NumPy do, is converted where it is read. A network that gives results
+    in it stays as it is.
 
     Args:
         traced: calls of ATen operators and layers; ``meta["val"]`` of each node is its value without data.
     """
+    if any(_has_double(each.meta.get("val")) for each in traced.graph.output_node().all_input_nodes):
+        return
     for node in list(traced.graph.nodes):
         if not _has_double(node.meta.get("val")):
             continue
