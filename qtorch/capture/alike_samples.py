@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from qtorch.capture.batch.layout import batch_of, has_batch, is_plain
 from qtorch.capture.emitting import OF_THE_VALUE, emit, emit_buffer, tensor_of
-from qtorch.capture.kept_calls import DROPOUTS
+from qtorch.capture.kept_calls import drops_out
 from qtorch.capture.nodes import attribute_of, draws_numbers, operator_name
 
 __all__ = ["compute_one_of_alike_samples"]
@@ -134,16 +134,12 @@ def _alike(traced: fx.GraphModule) -> list[fx.Node]:
         if _is_size(node):
             known[node] = None
         elif all(each in known for each in node.all_input_nodes):
-            if _drops_out(traced, node):
+            if drops_out(traced, node):
                 node.replace_all_uses_with(node.all_input_nodes[0])
                 traced.graph.erase_node(node)
             elif _fits(traced, node):
                 known[node] = None
     return list(known)
-
-
-def _drops_out(traced: fx.GraphModule, node: fx.Node) -> bool:
-    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), DROPOUTS)
 
 
 def _fits(traced: fx.GraphModule, node: fx.Node) -> bool:

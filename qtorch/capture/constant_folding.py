@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from qtorch.capture.constant_expression import ConstantExpression, HeldTensor, Result, Step
-from qtorch.capture.kept_calls import DROPOUTS
+from qtorch.capture.kept_calls import drops_out
 from qtorch.capture.nodes import draws_numbers, given_arguments, source_line
 from qtorch.capture.training_form import InTraining
 from qtorch.errors import UnsupportedLayer
@@ -130,8 +130,8 @@ class _Folding:
 
     def _is_dropout_of_constant(self, node: fx.Node) -> bool:
         """Whether a call drops out of a constant: a weight is one for a whole batch, and stays as it is in training."""
-        alone = node.op == "call_module" and len(node.all_input_nodes) == 1 and node.all_input_nodes[0] in self.values
-        return alone and isinstance(self.traced.get_submodule(str(node.target)), DROPOUTS)
+        alone = len(node.all_input_nodes) == 1 and node.all_input_nodes[0] in self.values
+        return alone and drops_out(self.traced, node)
 
     def _compute(self, node: fx.Node) -> None:
         self._require_pure(node)

@@ -21,7 +21,7 @@ from qtorch.capture.opened_layers import is_opened_for
 from qtorch.ops import of_rows
 from qtorch.row.row import Row
 
-__all__ = ["DROPOUTS", "KEPT", "KeptCall", "KeptCalls", "SeenCall", "keeping_functions"]
+__all__ = ["DROPOUTS", "KEPT", "KeptCall", "KeptCalls", "SeenCall", "drops_out", "keeping_functions"]
 
 
 @torch.library.custom_op("qtorch::kept", mutates_args=())
@@ -42,6 +42,11 @@ KEPT = torch.ops.qtorch.kept.default
 
 #: Layers that hand on what they get in evaluation.
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def drops_out(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a call is of one of :data:`DROPOUTS`."""
+    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), DROPOUTS)
 
 
 @dataclass(frozen=True)

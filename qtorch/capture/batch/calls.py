@@ -18,7 +18,7 @@ from qtorch.capture.batch.layout import Layout
 from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.nodes import schema_arguments
 
-__all__ = ["RULES", "Held", "MovedCall", "Result", "rule", "sizes_of"]
+__all__ = ["RULES", "Held", "MovedCall", "Result", "rule", "size_of", "sizes_of"]
 
 aten = torch.ops.aten
 
@@ -174,3 +174,8 @@ def sizes_of(node: Any) -> tuple[Any, ...]:
     value = tensor_of(node)
     assert value is not None
     return tuple(value.shape)
+
+
+def size_of(argument: Any) -> Any:
+    """A size that a call is told, the number or ``SymInt`` of a node that computes one."""
+    return argument.meta["val"] if isinstance(argument, fx.Node) else argument

@@ -8,12 +8,10 @@ side, times a matrix.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import fx
 
-from qtorch.capture.batch.calls import Held, MovedCall
+from qtorch.capture.batch.calls import Held, MovedCall, size_of
 from qtorch.capture.batch.layout import layout_of, multiple_of_batch
 
 __all__ = ["by_computed_kernels"]
@@ -24,7 +22,7 @@ aten = torch.ops.aten
 def by_computed_kernels(call: MovedCall) -> Held | None:
     """What stands for the result of such a ``conv1d`` or ``conv2d``; None of another one."""
     image, kernels, bias = (call.held(call.arguments[name]) for name in ("input", "weight", "bias"))
-    groups = _groups(call)
+    groups = multiple_of_batch(size_of(call.arguments["groups"]))
     if image is None or kernels is None or groups == 0 or (bias is None) != (call.arguments["bias"] is None):
         return None
     places_of_batch = [(each.layout.axis, each.layout.outer) for each in (image, kernels)]
@@ -51,13 +49,6 @@ def by_computed_kernels(call: MovedCall) -> Held | None:
         rows = call.reshaped(product, (outputs, places))
         product = call.emit(aten.add.Tensor, rows, call.reshaped(bias.node, (outputs, 1)))
     return call.as_held(product, layout)
-
-
-def _groups(call: MovedCall) -> int:
-    """How many groups a sample has; 0 where they are not as many for each."""
-    groups: Any = call.arguments["groups"]
-    value = groups.meta["val"] if isinstance(groups, fx.Node) else groups
-    return multiple_of_batch(value)
 
 
 def _sides(call: MovedCall) -> list[tuple[int, int]]:

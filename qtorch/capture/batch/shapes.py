@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from qtorch.capture.batch.calls import Held, MovedCall, Result, rule, sizes_of
+from qtorch.capture.batch.calls import Held, MovedCall, Result, rule, size_of, sizes_of
 from qtorch.capture.batch.layout import Layout, batch_of, layout_of, multiple_of_batch
 
 aten = torch.ops.aten
@@ -209,7 +209,7 @@ def _pieces(call: MovedCall, x: Held, start: int, counts: list[int]) -> list[Hel
 
 def _number(size: Any) -> int | None:
     """A place in the batch's axis, by how many places of a sample lie before it; None where that is no number."""
-    value = size.meta["val"] if isinstance(size, fx.Node) else size
+    value = size_of(size)
     if value is None or (isinstance(value, int) and value == 0):
         return 0
     return multiple_of_batch(value) or None
