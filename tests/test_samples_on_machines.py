@@ -19,6 +19,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 _OF_A_CORE = ("add", "batch_matmul", "maximum", "minimum", "mul", "softmax", "sub", "table")
 #: A row and the machine that runs its samples.
 _ALWAYS = [(op, machine) for machine in ("cortex_m4", "cortex_m55") for op in _OF_A_CORE]
+# A compiler that knows the addresses of a reversal's tensors has left it out.
+_ALWAYS.append(("reverse_v2", "cortex_m0"))
 _MACHINES = ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")
 _REST = [(op, machine) for op in ROWS for machine in _MACHINES if (op, machine) not in _ALWAYS]
 
