@@ -26,6 +26,7 @@ __all__ = [
     "autocasts",
     "evaluating",
     "in_float32",
+    "is_traced",
     "moved",
     "not_finite",
     "require_float32",
@@ -176,12 +177,24 @@ def not_finite(x: Tensor) -> str:
     return said + (f", the first in sample {rows[0]}, counted from 0" if rows else "")
 
 
+def is_traced() -> bool:
+    """Whether TorchScript follows what is computed: sizes are tensors then."""
+    return torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
 def require_untransformed() -> None:
-    """Refuse a call within a transform of ``torch.func``, whose tensors have no integers.
+    """Refuse a call within a transform of ``torch.func``, whose tensors have no integers, or that TorchScript traces.
 
     Raises:
         BadConfiguration: it is one.
     """
+    if is_traced():
+        raise BadConfiguration(
+            where="the network's call",
+            expected="one that torch.jit.trace does not follow, in QUANTIZED",
+            got="one that it follows",
+            remedy="take torch.export.export, or export.export_network for ONNX; or go to Mode.FLOAT for the trace",
+        )
     if within_transforms():
         raise BadConfiguration(
             where="the network's call",

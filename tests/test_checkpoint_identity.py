@@ -20,6 +20,7 @@ from qtorch import Mode
 from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpoint import load_run, read_checkpoint
+from qtorch.packed_state import packed, unpacked
 from tests import trained_modules as modules
 from tests.plain_lightning import Alias, Plain, PlainData
 from tests.small_task import small_trainer
@@ -284,6 +285,14 @@ def _without(name: str) -> Any:
     return change
 
 
+def _described(**others: Any) -> Any:
+    def change(entries: dict[str, Any]) -> None:
+        state, name = entries["state_dict"], "net._extra_state"
+        state[name] = packed({**unpacked(state[name]), **others})
+
+    return change
+
+
 def _with(name: str, value: Any) -> Any:
     def change(entries: dict[str, Any]) -> None:
         entries["qtorch"][name] = value
@@ -302,7 +311,7 @@ def _with(name: str, value: Any) -> Any:
         lambda entries: entries["state_dict"].pop("net._extra_state"),
         lambda entries: entries["state_dict"].pop("net.3.weight"),
         lambda entries: entries["state_dict"].update({"net.3.weight": torch.zeros(7)}),
-        lambda entries: entries["state_dict"]["net._extra_state"].update(format=9),
+        _described(format=9),
         lambda entries: entries["qtorch"]["module"]["init_args"].update(width=9),
         lambda entries: entries["qtorch"]["module"]["init_args"].update(width="wide"),
     ],

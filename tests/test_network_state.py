@@ -22,6 +22,7 @@ from export.graph.interpret import interpret
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadCheckpoint, BadConfiguration
 from qtorch.network.known_answer import known_answer
+from qtorch.packed_state import packed, unpacked
 
 X = torch.rand(64, 6, generator=torch.Generator().manual_seed(3))
 
@@ -316,7 +317,7 @@ def test_a_state_of_shared_weights_is_one_of_shared_weights(tied: bool) -> None:
 )
 def test_a_state_that_was_edited_is_refused_in_words(entry: str, value: dict[str, Any], words: str) -> None:
     state = prepared().state_dict()
-    state[entry] = {**state[entry], **value}
+    state[entry] = packed({**unpacked(state[entry]), **value})
     with pytest.raises(BadCheckpoint, match=words):
         prepared().load_state_dict(state)
 

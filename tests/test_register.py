@@ -26,6 +26,7 @@ from export.tflite.writer import write_tflite
 from qtorch.errors import BadCheckpoint, BadConfiguration, UnsupportedLayer
 from qtorch.network.described_ops import require_rows
 from qtorch.ops import ROWS, of_rows
+from qtorch.packed_state import unpacked
 from qtorch.preparation.matching import supported_names
 from qtorch.row.constraints import Free
 from qtorch.row.kernel_call import KernelCall, Operands, TensorArgument
@@ -207,12 +208,12 @@ def test_a_kernel_comes_with_its_row(absolute: Row) -> None:
 
 
 def test_a_state_names_the_rows_that_it_needs(absolute: Row) -> None:
-    state = calibrated(Rectifier()).state_dict()["_extra_state"]
+    state = unpacked(calibrated(Rectifier()).state_dict()["_extra_state"])
     assert state["rows"] == {"abs": "my_package.abs"}
     require_rows(state, "the checkpoint")
     del ROWS["abs"]
     with pytest.raises(BadCheckpoint, match=r"row 'abs' of my_package.abs.*Remedy: .*`import my_package.abs`"):
         require_rows(state, "the checkpoint")
     qtorch.register(absolute)
-    assert "rows" not in calibrated(nn.Linear(4, 2)).state_dict()["_extra_state"]
+    assert "rows" not in unpacked(calibrated(nn.Linear(4, 2)).state_dict()["_extra_state"])
     assert "my_package" not in sys.modules

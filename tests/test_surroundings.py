@@ -289,3 +289,17 @@ def test_transforms_of_torch_func_are_refused_in_words_and_pass_in_float(net: nn
     with pytest.raises(BadConfiguration, match=r"outside the transforms of torch\.func.*Mode\.FLOAT"):
         transform(computed)(x)
     computed(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_trace_of_torchscript_is_refused_in_words_and_passes_in_float() -> None:
+    x = torch.rand(4, 3)
+    qat = qtorch.prepare(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), x[:1])
+    qtorch.calibrate(qat, [x])
+    assert torch.equal(torch.jit.trace(qat, x[:2])(x), qat(x))
+    qtorch.set_mode(qat, Mode.QUANTIZED)
+    with pytest.raises(
+        BadConfiguration, match=r"torch\.jit\.trace does not follow.*torch\.export\.export.*Mode\.FLOAT"
+    ):
+        torch.jit.trace(qat, x[:2])
+    assert torch.equal(torch.export.export(qat.eval(), (x,)).module()(x), qat(x))

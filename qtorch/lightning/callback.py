@@ -44,6 +44,7 @@ from qtorch.network.described_ops import require_same_ops
 from qtorch.network.mode import Mode
 from qtorch.network.quantized_network import QuantizedNetwork, is_calibration
 from qtorch.network.training_check import follow, outgrown, require_held, require_moved, snapshot
+from qtorch.packed_state import unpacked
 from qtorch.preparation.prepare import prepare
 
 __all__ = ["QuantizationAwareTraining", "inputs_of", "network_of"]
@@ -208,7 +209,7 @@ class QuantizationAwareTraining(pl.Callback):
 
         def require_same(again: pl.LightningModule) -> None:
             self.afresh().prepare_network(again)
-            described = network_of(again).get_extra_state()
+            described = unpacked(network_of(again).get_extra_state())
             require_same_ops(described, network.ops, f"{type(again).__name__}, built again from its hyperparameters")
 
         require_openable(pl_module, getattr(trainer, "datamodule", None), require_same, self.needs_checkpoint)

@@ -19,6 +19,7 @@ from qtorch.lightning.replacing import replace_network
 from qtorch.network.described_ops import require_rows
 from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork
 from qtorch.network.whole_parameters import SHARDING_REMEDY
+from qtorch.packed_state import unpacked
 from qtorch.preparation.prepare import prepare
 
 __all__ = [
@@ -105,7 +106,7 @@ def _adopt_all(module: Any, state_dict: dict[str, Any], prefix: str, *arguments:
 
 
 def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, chosen: frozenset[str]) -> None:
-    described, network = state_dict.get(f"{prefix}net.{EXTRA_STATE}"), module.net
+    described, network = unpacked(state_dict.get(f"{prefix}net.{EXTRA_STATE}")), module.net
     if not isinstance(described, dict) or not isinstance(described.get("config"), dict):
         return
     require_rows(described, "the checkpoint")

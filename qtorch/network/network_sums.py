@@ -62,7 +62,7 @@ class NetworkSums:
             The result, where nothing is needed for it but the figures.
 
         Raises:
-            BadConfiguration: in QUANTIZED, the call is within a transform of ``torch.func``.
+            BadConfiguration: in QUANTIZED, the call is within a transform of ``torch.func``, or traced.
         """
         if is_compiling():
             return None

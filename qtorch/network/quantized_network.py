@@ -34,7 +34,8 @@ from qtorch.network.sample_sizes import require_samples
 from qtorch.network.standing_norms import StandingNorms
 from qtorch.network.whole_parameters import require_whole
 from qtorch.normalization import Normalization
-from qtorch.surroundings import without_values
+from qtorch.packed_state import packed, unpacked
+from qtorch.surroundings import is_traced, without_values
 
 __all__ = ["EXTRA_STATE", "QuantizedNetwork", "is_calibration"]
 
@@ -147,7 +148,7 @@ class QuantizedNetwork(CapturedNetwork):
     def _require_samples(self, tensors: tuple[Tensor, ...]) -> None:
         """Samples of another shape than the example's: the float network says whether they mean the same here."""
         samples = tuple(tensor.shape[1:] for tensor in tensors)
-        if is_compiling() or any(without_values(tensor) for tensor in tensors):
+        if is_compiling() or is_traced() or any(without_values(tensor) for tensor in tensors):
             return
         # It is asked without being called: this call asks.
         self._known_samples.add(samples)
@@ -209,24 +210,19 @@ class QuantizedNetwork(CapturedNetwork):
         ranges, frozen = "calibrated" if self.calibrated else "not calibrated", "batch norms frozen" * self.norms_frozen
         return ", ".join(filter(None, (f"mode={self.mode.name}", ranges, frozen, self.origin.config.for_edition)))
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """What a state dict says of the network: which it is, how it is quantized, what it computes; plain values."""
+    def get_extra_state(self) -> Tensor:
+        """What a state dict says of the network, packed: which it is, how it is quantized, what it computes."""
         # Nothing is loaded in the middle of a calibration.
         mode = Mode.FLOAT if self.mode is Mode.CALIBRATE else self.mode
         rows, normalized = registered_rows(self), batch_normalized(self)
-        return {
-            "format": FORMAT,
-            "ops": list(self.ops),
-            "config": self.origin.config.as_options(),
-            "mode": mode.value,
-            "norms_frozen": self.norms_frozen,
-            **({"batch_normalized": normalized} if normalized else {}),
-            **({"rows": rows} if rows else {}),
-            **({"post_training": self.origin.post_training} if self.origin.post_training else {}),
-        }
+        always = {"format": FORMAT, "ops": self.ops, "config": self.origin.config.as_options(), "mode": mode.value}
+        seldom = {"batch_normalized": normalized, "rows": rows, "post_training": self.origin.post_training}
+        said = {name: value for name, value in seldom.items() if value}
+        return packed({**always, "norms_frozen": self.norms_frozen, **said})
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: Any) -> None:
         """Compute what the saved network computed; its ranges follow, so they can't be looked at here."""
+        state = unpacked(state)
         mode = Mode(state["mode"])
         self._expected_answer = state.get("answer")
         self.origin = replace(self.origin, post_training=str(state.get("post_training", "")))
@@ -250,7 +246,7 @@ class QuantizedNetwork(CapturedNetwork):
             bare = prefix + _without_wrappers(name[len(prefix) :])
             if bare in known and bare not in state_dict:
                 state_dict[bare] = state_dict.pop(name)
-        described = state_dict.get(prefix + EXTRA_STATE)
+        described = unpacked(state_dict.get(prefix + EXTRA_STATE))
         mine = [name for name in state_dict if name.startswith(prefix)]
         if described is not None:
             require_same_ops(described, self.ops, "the state dict")

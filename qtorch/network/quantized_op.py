@@ -24,6 +24,7 @@ from qtorch.network.state_quantizer import StateQuantizer
 from qtorch.network.sums_together import Together
 from qtorch.network.weight_grid import learns_scale
 from qtorch.numbers.grid import Grid
+from qtorch.packed_state import packed, unpacked
 from qtorch.row.constraints import BiasFromAccumulator, CoarserThan, SymmetricWeight
 from qtorch.row.row import Attrs, Row
 from qtorch.row.steps_by_table import StepTables, tables_of
@@ -261,16 +262,16 @@ class QuantizedOp(nn.Module):
             bias = None if each.bias is None else stored[each.bias].codes
             require_room(f"layer {name!r}", stored[each.weight].codes, 0, bias, grids)
 
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps beside parameters and buffers."""
+    def get_extra_state(self) -> Tensor:
+        """What a checkpoint keeps beside parameters and buffers, packed."""
         grid = self.constants.weight_grid
-        return {} if grid is None else grid.state()
+        return packed({} if grid is None else grid.state())
 
-    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+    def set_extra_state(self, state: Any) -> None:
         """See :meth:`get_extra_state`."""
         grid = self.constants.weight_grid
         if grid is not None:
-            grid.load(state)
+            grid.load(unpacked(state))
             self.choose_route()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:

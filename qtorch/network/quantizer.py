@@ -23,6 +23,7 @@ from qtorch.numbers.rescaled_sums import rescale_and_hold
 from qtorch.numbers.rescaling import Rescaling
 from qtorch.numbers.short_mantissa import rounded_up_short
 from qtorch.numbers.straight_through import Ends, Learned, lsq_gradient_scale, normalized_and_held, round_and_hold
+from qtorch.packed_state import packed, unpacked
 from qtorch.ranges.observer import is_distributed
 from qtorch.ranges.observers import make_observer
 from qtorch.row.fused_activation import activate, step_ends
@@ -103,16 +104,17 @@ class Quantizer(nn.Module):
         #: Of a network on the meta device: what it had before, if it was calibrated.
         self._left_behind: QParams | None = None
 
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps beside parameters and the observer's buffers."""
-        return {"scale": self.measured, "zero_point": self.zero_point, "smallest": self.smallest}
+    def get_extra_state(self) -> Tensor:
+        """What a checkpoint keeps beside parameters and the observer's buffers, packed."""
+        return packed({"scale": self.measured, "zero_point": self.zero_point, "smallest": self.smallest})
 
-    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+    def set_extra_state(self, state: Any) -> None:
         """See :meth:`get_extra_state`.
 
         Raises:
             BadCheckpoint: they are no scale, or no zero point.
         """
+        state = unpacked(state)
         scale, zero_point = float(state["scale"]), int(state["zero_point"])
         low, high = CODE_RANGE[self.dtype]
         if not (0 <= scale < math.inf and 0 <= float(state["smallest"]) < math.inf and low <= zero_point <= high):
@@ -122,9 +124,8 @@ class Quantizer(nn.Module):
                 got=f"scale {scale}, zero point {zero_point}",
                 remedy="load the state as it was saved",
             )
-        self.measured.copy_(state["scale"])
-        self.zero_point.copy_(state["zero_point"])
-        self.smallest.copy_(state["smallest"])
+        for name, own in (("scale", self.measured), ("zero_point", self.zero_point), ("smallest", self.smallest)):
+            own.copy_(state[name])
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         measured = moved(self.measured, fn)
@@ -132,8 +133,7 @@ class Quantizer(nn.Module):
             self._left_behind = None
         elif not self.measured.is_meta:
             self._left_behind = self.qparams() if self.calibrated else None
-        self.measured, self.zero_point = measured, moved(self.zero_point, fn)
-        self.smallest = moved(self.smallest, fn)
+        self.measured, self.zero_point, self.smallest = measured, moved(self.zero_point, fn), moved(self.smallest, fn)
         return super()._apply(fn, recurse)
 
     @property

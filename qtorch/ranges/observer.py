@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qtorch.errors import BadConfiguration, BadData, NotFinite
+from qtorch.packed_state import packed, unpacked
 from qtorch.surroundings import require_values
 
 __all__ = ["Observer", "gathered", "is_distributed", "require_parameter"]
@@ -105,29 +106,33 @@ class Observer(nn.Module):
 
     def merge(self, *others: Observer) -> None:
         """Become what has seen everything that it and ``others``, of the same kind, have."""
-        self._become([observer.get_extra_state() for observer in (self, *others)])
+        self._become([observer._seen_state() for observer in (self, *others)])
 
     def synchronize(self) -> None:
         """Merge with the same observer of every process of a distributed run, in the order of their ranks.
 
         Once, at the end: what all have seen is not to be added up again.
         """
-        self._become(gathered(self.get_extra_state()))
+        self._become(gathered(self._seen_state()))
 
     def observe_together(self, x: Tensor) -> None:
         """:meth:`observe` what every process of a distributed run has as ``x``; all must call it equally often."""
         alone = copy.deepcopy(self)
         alone.reset()
         alone.observe(x)
-        self._become([self.get_extra_state(), *gathered(alone.get_extra_state())])
+        self._become([self._seen_state(), *gathered(alone._seen_state())])
 
-    def get_extra_state(self) -> Any:
-        """What was seen so far, for a checkpoint in the middle of observing; ``None`` if nothing."""
-        return self._state() if self.seen else None
+    def get_extra_state(self) -> Tensor:
+        """What was seen so far, packed, for a checkpoint in the middle of observing."""
+        return packed(self._seen_state())
 
     def set_extra_state(self, state: Any) -> None:
         """See :meth:`get_extra_state`."""
-        self._become([state])
+        self._become([unpacked(state)])
+
+    def _seen_state(self) -> Any:
+        """``None`` if nothing was."""
+        return self._state() if self.seen else None
 
     def _become(self, states: Sequence[Any]) -> None:
         known = [state for state in states if state is not None]

@@ -14,6 +14,7 @@ from qtorch.lightning.checkpointing.randomness import random_state, restore_rand
 from qtorch.lightning.networks import INSTANTIATOR, network_of
 from qtorch.network.known_answer import known_answer
 from qtorch.network.quantized_network import EXTRA_STATE
+from qtorch.packed_state import packed, unpacked
 
 __all__ = ["FORMAT", "KEY", "draw_on", "put_entry", "task_of"]
 
@@ -48,10 +49,10 @@ def put_entry(
     data: Any = getattr(trainer, "datamodule", None)
     network: Any = saved_network(trainer, network_of(pl_module))
     answer = known_answer(network, network.origin.samples)
-    description = checkpoint["state_dict"].get(f"net.{EXTRA_STATE}")
+    description = unpacked(checkpoint["state_dict"].get(f"net.{EXTRA_STATE}"))
     if isinstance(description, dict):
         # Whoever loads the state alone is asked too.
-        checkpoint["state_dict"][f"net.{EXTRA_STATE}"] = {**description, "answer": answer}
+        checkpoint["state_dict"][f"net.{EXTRA_STATE}"] = packed({**description, "answer": answer})
     checkpoint[KEY] = {
         "format": FORMAT,
         "task": task_of(pl_module),
