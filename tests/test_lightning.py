@@ -12,6 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
+from torch import nn
 
 import qtorch
 from export.bundle.make import make_bundle
@@ -109,7 +110,9 @@ def test_bad_configuration_is_refused_at_once(arguments: dict[str, Any], words: 
         ({"start": 8}, {}, "before the last"),
         ({"start": 1.0, "freeze_batch_norm": None}, {}, "before the last"),
         ({"start": 0.5, "freeze_observers": 1, "freeze_batch_norm": None}, {}, "freeze_observers"),
-        ({"start": 0.5}, {"max_epochs": -1, "max_steps": 5}, "max_epochs"),
+        ({"start": 0.5}, {"max_epochs": -1, "max_time": "00:00:01:00"}, "qat.start: .*neither trainer.max_epochs nor"),
+        ({"start": 2}, {"max_epochs": -1}, "qat.freeze_batch_norm: .*got share 0.8"),
+        ({"start": 5}, {"max_steps": 3}, "before the last of 1, "),
     ],
 )
 def test_contradicting_epochs_are_refused_before_training(
@@ -130,10 +133,65 @@ def test_an_early_stop_of_float_training_begins_quantized_training() -> None:
     require_exact(module)
 
 
+class Restless(SmallModule):
+    """Three steps of its own in every batch, which no trainer can foresee."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        optimizer: Any = self.optimizers()
+        for _ in range(3):
+            optimizer.zero_grad()
+            self.manual_backward(nn.functional.mse_loss(self.net(batch[0]), batch[1]))
+            optimizer.step()
+
+
 def test_a_run_that_ends_in_float_is_calibrated() -> None:
+    pl.seed_everything(0, verbose=False)
+    module, trainer = Restless(), small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=-1, max_steps=24)
     with pytest.warns(UserWarning, match="calibrated, no more"):
-        module, _ = fit(QuantizationAwareTraining(start=5), max_steps=3)
+        trainer.fit(module, datamodule=SmallData())
     require_exact(module)
+
+
+@pytest.mark.parametrize("epochs", [-1, 100])
+def test_shares_are_of_the_epochs_that_a_limit_in_steps_leaves(epochs: int) -> None:
+    """Six batches an epoch, two of them a step: 11 steps end in the fourth."""
+    modes = Modes()
+    qat = QuantizationAwareTraining(start=0.5, freeze_batch_norm=0.75)
+    module, trainer = fit(qat, modes, max_epochs=epochs, max_steps=11, accumulate_grad_batches=2)
+    assert modes.seen == [
+        ("float", False, False), ("float", False, False), ("quantized", False, False), ("quantized", False, True),
+    ]  # fmt: skip
+    assert trainer.global_step == 11
+    require_exact(module)
+
+
+class Elsewhere(SmallModule):
+    """Layers under other names than ``net``."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        del self.net
+        for name in names:
+            setattr(self, name, nn.Linear(2, 2))
+        self.loss = nn.MSELoss()
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        (("model",), r"add self\.net = self\.model to the module's constructor"),
+        (("encoder", "decoder"), r"put encoder, decoder into one nn\.Module, and assign it to self\.net"),
+        ((), r"assign the network to self\.net"),
+    ],
+)
+def test_a_module_without_a_net_is_told_what_to_write(names: tuple[str, ...], remedy: str) -> None:
+    trainer = small_trainer(QuantizationAwareTraining())
+    with pytest.raises(BadConfiguration, match=f"Elsewhere: expected the network in attribute 'net'.*{remedy}"):
+        trainer.fit(Elsewhere(*names), datamodule=SmallData())
 
 
 def test_gradient_accumulation_and_clipping() -> None:

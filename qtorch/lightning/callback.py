@@ -29,6 +29,7 @@ from qtorch.lightning.networks import (
 )
 from qtorch.lightning.phases import Epochs, Phases, Point, forget_exact_after
 from qtorch.lightning.replacing import replace_network
+from qtorch.lightning.run_length import epochs_of, hold_until, told_in_steps
 from qtorch.lightning.steps.first_batch import FirstBatch, require_batches
 from qtorch.lightning.steps.training_inputs import training_inputs
 from qtorch.network.calibration import (
@@ -139,9 +140,8 @@ class QuantizationAwareTraining(pl.Callback):
             require_whole_networks(trainer)
             require_first(trainer, self)
             require_batches(trainer)
-            # Until quantized training has begun an early stop must not end the run.
-            self._min_epochs = trainer.fit_loop.min_epochs or 0
-            trainer.fit_loop.min_epochs = max(self._min_epochs, self.epochs(trainer).start + 1)
+            if not told_in_steps(trainer):
+                self._min_epochs = hold_until(trainer, self.epochs(trainer).start)
             if not isinstance(network_of(pl_module), QuantizedNetwork):
                 self._forget()
         self.prepare_network(pl_module)
@@ -183,8 +183,7 @@ class QuantizationAwareTraining(pl.Callback):
         Raises:
             BadConfiguration: see :class:`Phases`.
         """
-        total = trainer.max_epochs
-        return self.phases.epochs(-1 if total is None else total)
+        return self.phases.epochs(epochs_of(trainer))
 
     def first_quantized_epoch(self, trainer: pl.Trainer) -> int:
         """When quantized training begins, or began."""
@@ -197,6 +196,8 @@ class QuantizationAwareTraining(pl.Callback):
             BadConfiguration: no optimizer holds a parameter of the network.
         """
         self._since = time.perf_counter()
+        if told_in_steps(trainer):
+            self._min_epochs = hold_until(trainer, self.epochs(trainer).start)
         network = network_of(pl_module)
         follow(network, trainer.optimizers)
         if trainer.optimizers:

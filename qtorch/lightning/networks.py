@@ -50,9 +50,19 @@ def network_of(pl_module: pl.LightningModule) -> nn.Module:
             where=type(pl_module).__name__,
             expected="the network in attribute 'net', an nn.Module",
             got=type(net).__name__,
-            remedy="assign the network to self.net in the module's constructor",
+            remedy=_remedy(pl_module),
         )
     return net
+
+
+def _remedy(pl_module: pl.LightningModule) -> str:
+    """What to write in the constructor, where no network is called ``net``: layers that are trained stand elsewhere."""
+    trained = [name for name, each in pl_module.named_children() if any(True for _ in each.parameters())]
+    if len(trained) == 1:
+        return f"add self.net = self.{trained[0]} to the module's constructor"
+    if trained:
+        return f"put {', '.join(trained)} into one nn.Module, and assign it to self.net in the module's constructor"
+    return "assign the network to self.net in the module's constructor"
 
 
 def inputs_of(pl_module: pl.LightningModule, batch: Any) -> Any:

@@ -68,33 +68,34 @@ class Phases:
                 of a run without end.
         """
 
-        def resolve(point: Point) -> int:
+        def resolve(name: str, point: Point) -> int:
             if isinstance(point, int):
                 return point
             if total < 0:
                 raise BadConfiguration(
-                    where="qat",
-                    expected="epochs as whole numbers where the trainer has no max_epochs",
+                    where=f"qat.{name}",
+                    expected="an epoch as a whole number where neither trainer.max_epochs nor max_steps says when a run "
+                    "ends",
                     got=f"share {point}",
-                    remedy="set trainer.max_epochs, or give qat.start and the others as epochs",
+                    remedy="set one of them, or give qat.start, qat.freeze_batch_norm and the others as epochs",
                 )
             return round(point * total)
 
-        start = resolve(self.start)
+        start = resolve("start", self.start)
         if isinstance(self.start, float):
             # A share leaves at least one epoch to quantized training, however short the run.
             start = min(start, max(total - 1, 0)) if self.start < 1 else start
         if 0 <= total <= start:
             raise BadConfiguration(
                 where="qat.start",
-                expected=f"an epoch before the last of trainer.max_epochs {total}",
+                expected=f"an epoch before the last of {total}, by trainer.max_epochs and max_steps",
                 got=f"{self.start}, which is epoch {start}",
-                remedy="leave some epochs to quantized training: lower start or raise max_epochs",
+                remedy="leave some epochs to quantized training: lower start or raise them",
             )
         later: dict[str, int | None] = {}
         for name in ("freeze_observers", "freeze_batch_norm"):
             point = getattr(self, name)
-            epoch = later[name] = None if point is None else resolve(point)
+            epoch = later[name] = None if point is None else resolve(name, point)
             if epoch is not None and epoch < start and isinstance(point, int):
                 self._contradiction(name, f"epoch {epoch}", f"epoch {start}")
         frozen = later["freeze_batch_norm"]
