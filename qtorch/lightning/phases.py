@@ -74,8 +74,7 @@ class Phases:
             if total < 0:
                 raise BadConfiguration(
                     where=f"qat.{name}",
-                    expected="an epoch as a whole number where neither trainer.max_epochs nor max_steps says when a run "
-                    "ends",
+                    expected="a whole epoch, as neither trainer.max_epochs nor max_steps says when the run ends",
                     got=f"share {point}",
                     remedy="set one of them, or give qat.start, qat.freeze_batch_norm and the others as epochs",
                 )
