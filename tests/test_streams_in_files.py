@@ -32,8 +32,12 @@ def signal(name: str, shape: Sequence[int], made: Sequence[int], valid: bool = F
     return file.written()
 
 
-def there_and_back() -> bytes:
-    """Frames of samples, a window on each, and the samples again: what noise suppression begins and ends with."""
+def there_and_back(spectrum: bool = False) -> bytes:
+    """Frames of samples, a window on each, and the samples again: what noise suppression begins and ends with.
+
+    Args:
+        spectrum: by way of the frames' spectra, which it changes.
+    """
     file = SchemaFile()
     x = file.tensor((32,), "int16", end="input")
     frames, windowed = (file.tensor((4, 24), "int16") for _ in range(2))
@@ -41,6 +45,11 @@ def there_and_back() -> bytes:
     file.operator("CUSTOM:SignalFramer", [x], [frames, file.tensor((), "bool")], custom=framing)
     window = file.constant((9000 * np.sin(np.pi * (np.arange(24) + 0.5) / 24)).astype(np.int16))
     file.operator("CUSTOM:SignalWindow", [frames, window], [windowed], custom=written_options({"shift": 12}))
+    if spectrum:
+        transform = written_options({"T": 7, "fft_length": 24})
+        source, parts, windowed = windowed, file.tensor((4, 26), "int16"), file.tensor((4, 24), "int16")
+        file.operator("CUSTOM:SignalRfft", [source], [parts], custom=transform)
+        file.operator("CUSTOM:SignalIrfft", [parts], [windowed], custom=transform)
     y = file.tensor((32,), "int16")
     file.operator("CUSTOM:SignalOverlapAdd", [windowed], [y], custom=written_options({"T": 7, "frame_step": 8}))
     z = file.tensor((32,), "int16", end="output")
@@ -77,6 +86,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "sums of two channels": lambda: signal("OverlapAdd", (2, 2, 5), (2, 4), T=7, frame_step=2),
     "no sums": lambda: signal("OverlapAdd", (3, 4), (12,), T=7, frame_step=4),
     "there and back": there_and_back,
+    "by way of the spectrum": lambda: there_and_back(spectrum=True),
     "rows": buffered,
 }
 
@@ -103,7 +113,7 @@ def test_what_is_kept_is_what_tflite_micro_keeps(name: str) -> None:
 
 @pytest.mark.skipif(c_compiler() is None, reason="no C compiler")
 @pytest.mark.tflm
-@pytest.mark.parametrize("name", ["a delay", "frames of two channels", "there and back", "rows"])
+@pytest.mark.parametrize("name", ["a delay", "frames of two channels", "by way of the spectrum", "rows"])
 def test_the_c_keeps_it_between_runs(name: str) -> None:
     model = FILES[name]()
     core, codes = simplified(model_in_file(model, "m").core), runs(model)

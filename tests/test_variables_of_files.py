@@ -21,6 +21,7 @@ from export.tflite.writer import write_tflite
 from firmware.emulation import MACHINES, Options, available
 from firmware.emulation.build import compile_model
 from qtorch.errors import BadModelFile, UnsupportedLayer
+from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from tests.streaming_checks import (
     RUNS,
@@ -309,3 +310,28 @@ def test_two_operators_that_change_one_variable_tensor() -> None:
     require_equal(run_c("pair", c_source("pair", c_network(read)).files, read, inputs), expected)
     with pytest.raises(UnsupportedLayer, match="which is used otherwise"):
         write_tflite(graph)
+
+
+def svdf_beyond_int32() -> Graph:
+    """A state and weights of 16 bits at their ends, whose sums over time int32 does not hold."""
+    row = ROWS["svdf"]
+    sample = next(sample for sample in row.samples() if sample.label.startswith("saturating"))
+    graph = sample_graph(row, sample)
+    time = np.random.default_rng(4).integers(-(2**15), 2**15, graph.values["weight_time"].shape).astype(np.int16)
+    output = QParams((float(np.float32(100.0)),), (1,))
+    values = {
+        **graph.values,
+        "weight_time": replace(graph.values["weight_time"], data=time),
+        "output": replace(graph.values["output"], qparams=output),
+    }
+    return check(replace(graph, values=values))
+
+
+@needs_tflm
+@needs_compiler
+def test_sums_over_time_wrap_around_as_those_of_tflite_micro() -> None:
+    graph = svdf_beyond_int32()
+    inputs = (np.random.default_rng(5).integers(-128, 128, (RUNS, 9)).astype(np.int8),)
+    expected = of_reference(graph, inputs, 1)
+    require_equal(of_tflm(write_tflite(graph), inputs, 1), expected)
+    require_equal(run_c("wide", c_source("wide", c_network(graph)).files, graph, inputs), expected)

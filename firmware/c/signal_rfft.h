@@ -100,19 +100,25 @@ Q_KERNEL void q_butterfly_5(int16_t *x, const int16_t *turns, int at, int size, 
   q_set(x, at + 4 * size, q_plus(first, across));
 }
 
-// The numbers in the order in which the stages take them, the innermost stage's side by side; zeros behind the input.
+// Where the stages take the next number from, the innermost stage's side by side; digits, of [16], begin with 0.
+Q_KERNEL int q_next_place(int16_t *digits, const int16_t *stages, int stage_count, int from) {
+  for (int stage = stage_count - 1; stage >= 0; --stage) {
+    const int radix = q_flash_s16(stages + 3 * stage), stride = q_flash_s16(stages + 3 * stage + 2);
+    from += stride;
+    if (++digits[stage] < radix) break;
+    digits[stage] = 0;
+    from -= radix * stride;
+  }
+  return from;
+}
+
+// The numbers in the order in which the stages take them; zeros behind the input.
 Q_KERNEL void q_in_order(const int16_t *in, const int16_t *stages, int16_t *out, int size, int count, int stage_count) {
   int16_t digits[16] = {0};
   for (int i = 0, from = 0; i < count; ++i) {
     out[2 * i] = (int16_t)(2 * from < size ? in[2 * from] : 0);
     out[2 * i + 1] = (int16_t)(2 * from + 1 < size ? in[2 * from + 1] : 0);
-    for (int stage = stage_count - 1; stage >= 0; --stage) {
-      const int radix = q_flash_s16(stages + 3 * stage), stride = q_flash_s16(stages + 3 * stage + 2);
-      from += stride;
-      if (++digits[stage] < radix) break;
-      digits[stage] = 0;
-      from -= radix * stride;
-    }
+    from = q_next_place(digits, stages, stage_count, from);
   }
 }
 
@@ -130,6 +136,33 @@ Q_KERNEL void q_taken_apart(int16_t *x, const int16_t *real_turns, int count) {
   q_set(x, count, q_complex_of(all.r - all.i, 0));
 }
 
+// All stages, in place. Back, the second and the fourth of four change places; turns are forwards then.
+Q_KERNEL void q_all_stages(int16_t *x, const int16_t *turns, const int16_t *stages, int count, int stage_count, int back) {
+  for (int stage = stage_count - 1; stage >= 0; --stage) {
+    const int radix = q_flash_s16(stages + 3 * stage), part = q_flash_s16(stages + 3 * stage + 1);
+    const int stride = q_flash_s16(stages + 3 * stage + 2);
+    for (int block = 0; block < count; block += radix * part) {
+      for (int i = 0; i < part; ++i) {
+        const int at = block + i, turn = i * stride;
+        if (radix == 4) {
+          q_butterfly_4(x, turns, at, part, turn);
+          if (back) {
+            const q_complex second = q_at(x, at + part);
+            q_set(x, at + part, q_at(x, at + 3 * part));
+            q_set(x, at + 3 * part, second);
+          }
+        } else if (radix == 2) {
+          q_butterfly_2(x, turns, at, part, turn);
+        } else if (radix == 3) {
+          q_butterfly_3(x, turns, at, part, turn, part * stride);
+        } else {
+          q_butterfly_5(x, turns, at, part, turn, part * stride);
+        }
+      }
+    }
+  }
+}
+
 //   in          [rows][size]
 //   turns       [count][2], in flash: parts of a full turn, backwards
 //   real_turns  [count / 2][2], in flash
@@ -139,24 +172,7 @@ Q_KERNEL void signal_rfft(const int16_t *in, const int16_t *turns, const int16_t
                           int16_t *out, int rows, int size, int count, int stage_count) {
   for (int row = 0; row < rows; ++row, in += size, out += 2 * count + 2) {
     q_in_order(in, stages, out, size, count, stage_count);
-    for (int stage = stage_count - 1; stage >= 0; --stage) {
-      const int radix = q_flash_s16(stages + 3 * stage), part = q_flash_s16(stages + 3 * stage + 1);
-      const int stride = q_flash_s16(stages + 3 * stage + 2);
-      for (int block = 0; block < count; block += radix * part) {
-        for (int i = 0; i < part; ++i) {
-          const int at = block + i, turn = i * stride;
-          if (radix == 4) {
-            q_butterfly_4(out, turns, at, part, turn);
-          } else if (radix == 2) {
-            q_butterfly_2(out, turns, at, part, turn);
-          } else if (radix == 3) {
-            q_butterfly_3(out, turns, at, part, turn, part * stride);
-          } else {
-            q_butterfly_5(out, turns, at, part, turn, part * stride);
-          }
-        }
-      }
-    }
+    q_all_stages(out, turns, stages, count, stage_count, 0);
     q_taken_apart(out, real_turns, count);
   }
 }

@@ -35,7 +35,8 @@ Q_KERNEL void svdf(const int8_t *in, const int8_t *weights, const int32_t *start
           sum = q_products((const int8_t *)kept, (const int8_t *)time_weights + filter * memory, memory, sum);
         } else {
           for (int i = 0; i < memory; ++i) {
-            sum += (int32_t)q_get(kept, i, width, 0) * q_get(time_weights, filter * memory + i, width, 1);
+            const int32_t one = q_get(kept, i, width, 0), other = q_get(time_weights, filter * memory + i, width, 1);
+            sum = (int32_t)((uint32_t)sum + (uint32_t)(one * other));  // It may wrap around.
           }
         }
       }

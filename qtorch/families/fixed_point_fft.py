@@ -2,8 +2,9 @@
 
 A transform of ``2 n`` real numbers is one of ``n`` complex ones, the even and the odd ones of them, and a last step
 that takes the two apart. Numbers are divided by the radix at each stage and halved at the end, so that the result is
-the spectrum over ``2 n``; sums wrap in int16.
-Source: kissfft with ``FIXED_POINT`` 16 behind TFLM ``signal/src/rfft_int16.cc``; the order of rounding is its own.
+the spectrum over ``2 n``; sums wrap in int16. Back it goes the other way around, over ``2 n`` once more.
+Source: kissfft with ``FIXED_POINT`` 16 behind TFLM ``signal/src/rfft_int16.cc`` and ``irfft_int16.cc``; the order of
+rounding is its own.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LARGEST_RADIX", "Stage", "real_spectrum", "real_turns", "stages", "turns", "wrapped_16"]
+from qtorch.row.row import Attrs
+from qtorch.row.shape_rule import require
+
+__all__ = ["Stage", "real_numbers", "real_spectrum", "real_turns", "require_transform", "stages", "turns", "wrapped_16"]
 
 #: Of butterflies that take no memory while they run.
-LARGEST_RADIX = 5
+_LARGEST_RADIX = 5
+#: Of the transform; its places are int16 in the kernel's table.
+_LONGEST = 2**15
 #: One, in Q0.15.
 _ONE = 2**15 - 1
 
@@ -55,14 +61,35 @@ def stages(count: int) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def turns(count: int) -> np.ndarray:
-    """int16 ``[count, 2]``: cosine and sine of each part of a full turn, backwards, in Q0.15."""
-    return _unit([-2 * math.pi * i / count for i in range(count)])
+def require_transform(attrs: Attrs) -> None:
+    """Nothing, if kernels have the transform that a node's options ask for.
+
+    Raises:
+        BadShape: they have not.
+    """
+    length = attrs["fft_length"]
+    require(attrs["type"] == "int16", "a transform of int16", f"one of {attrs['type']}")
+    require(
+        isinstance(length, int) and 4 <= length < _LONGEST and length % 2 == 0,
+        f"an even fft_length from 4 to {_LONGEST - 2}",
+        f"{length}",
+    )
+    largest = max(stage.radix for stage in stages(length // 2))
+    require(
+        largest <= _LARGEST_RADIX,
+        "an fft_length of factors up to 5, for others of which the kernel has no memory",
+        f"{length}, a multiple of {largest}",
+    )
 
 
-def real_turns(count: int) -> np.ndarray:
-    """int16 ``[count // 2, 2]``: of the last step, which takes the even and the odd numbers' spectra apart."""
-    return _unit([-math.pi * ((i + 1) / count + 0.5) for i in range(count // 2)])
+def turns(count: int, sign: int = -1) -> np.ndarray:
+    """int16 ``[count, 2]``: cosine and sine of each part of a full turn, in Q0.15; forwards, for the way back, by 1."""
+    return _unit([sign * 2 * math.pi * i / count for i in range(count)])
+
+
+def real_turns(count: int, sign: int = -1) -> np.ndarray:
+    """int16 ``[count // 2, 2]``: of the step between the spectra of the even and the odd numbers and that of all."""
+    return _unit([sign * math.pi * ((i + 1) / count + 0.5) for i in range(count // 2)])
 
 
 def _unit(phases: list[float]) -> np.ndarray:
@@ -154,10 +181,10 @@ def _of_five(x: list[_Complex], turned: list[_Complex]) -> list[_Complex]:
 _BUTTERFLIES = {2: _of_two, 3: _of_three, 4: _of_four, 5: _of_five}
 
 
-def _spectrum(x: np.ndarray) -> _Complex:
+def _spectrum(x: np.ndarray, sign: int = -1) -> _Complex:
     """Of ``[rows, count, 2]`` int64."""
     count, plan = x.shape[1], stages(x.shape[1])
-    table = _Complex(*turns(count).astype(np.int64).T)
+    table = _Complex(*turns(count, sign).astype(np.int64).T)
     # Digits of a place, the least first, are those of where it is read, the greatest first.
     radices = [stage.radix for stage in plan]
     order = np.arange(count).reshape(radices[::-1]).transpose().reshape(-1)
@@ -168,6 +195,8 @@ def _spectrum(x: np.ndarray) -> _Complex:
         parts[1:] = [_times(part, table.at(places * number)) for number, part in enumerate(parts[1:], 1)]
         corners = [table.at(np.array(number * size * stride)) for number in range(radix)]
         joined = _BUTTERFLIES[radix](parts, corners)
+        if radix == 4 and sign > 0:
+            joined[1], joined[3] = joined[3], joined[1]
         found = _Complex(found.r.copy(), found.i.copy())
         for part, made in zip(_parts(count, radix, size), joined, strict=True):
             found.r[:, part], found.i[:, part] = made.r, made.i
@@ -195,3 +224,24 @@ def real_spectrum(x: np.ndarray) -> np.ndarray:
     # The one in the middle is its own opposite, and is written as such.
     out[:, count - places, 0], out[:, count - places, 1] = (total.r - apart.r) >> 1, (apart.i - total.i) >> 1
     return wrapped_16(out).reshape(len(x), -1)
+
+
+def real_numbers(x: np.ndarray) -> np.ndarray:
+    """int64 ``[rows, 2 n + 2]``, as :func:`real_spectrum` gives it, to ``[rows, 2 n]``."""
+    spectrum = _Complex(x[:, ::2], x[:, 1::2])
+    count = spectrum.r.shape[1] - 1
+    joined = np.zeros((len(x), count, 2), np.int64)
+    first, last = spectrum.r[:, 0], spectrum.r[:, count]
+    ends = _over(_Complex(wrapped_16(first + last), wrapped_16(first - last)), 2)
+    joined[:, 0, 0], joined[:, 0, 1] = ends.r, ends.i
+    places = np.arange(1, count // 2 + 1)
+    opposite = spectrum.at(count - places)
+    near, far = _over(spectrum.at(places), 2), _over(_Complex(opposite.r, wrapped_16(-opposite.i)), 2)
+    table = _Complex(*real_turns(count, 1).astype(np.int64).T)
+    even, odd = _plus(near, far), _times(_minus(near, far), table)
+    total, apart = _plus(even, odd), _minus(even, odd)
+    joined[:, places, 0], joined[:, places, 1] = total.r, total.i
+    # The one in the middle is its own opposite, and is written as such.
+    joined[:, count - places, 0], joined[:, count - places, 1] = apart.r, wrapped_16(-apart.i)
+    found = _spectrum(joined, 1)
+    return np.stack([found.r, found.i], -1).reshape(len(x), -1)

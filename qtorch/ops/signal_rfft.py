@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtorch.families.fixed_point_fft import LARGEST_RADIX, real_spectrum, real_turns, stages, turns
+from qtorch.families.fixed_point_fft import real_spectrum, real_turns, require_transform, stages, turns
 from qtorch.families.signals import NO_ONNX, on_whole_numbers, signal_cell, signal_sample
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.grid import Grid
@@ -19,9 +19,6 @@ from qtorch.row.constraints import Free
 from qtorch.row.kernel_call import ConstantTable, KernelCall, Operands, TensorArgument
 from qtorch.row.row import Attrs, OptionField, Row, Sample, Shape
 from qtorch.row.shape_rule import require
-
-#: Of the transform; its places are int16 in the kernel's table.
-_LONGEST = 2**15
 
 
 def reference(attrs: Attrs, codes: Mapping[str, Tensor], grids: Mapping[str, Grid], rounding: Rounding) -> Tensor:
@@ -59,18 +56,7 @@ def shapes_of_spectrum(attrs: Attrs, shapes: Mapping[str, Shape]) -> tuple[Shape
         BadShape: the kernel has no such transform, or it is shorter than the input.
     """
     source, length = shapes["input"], attrs["fft_length"]
-    require(attrs["type"] == "int16", "a transform of int16", f"one of {attrs['type']}")
-    require(
-        isinstance(length, int) and 4 <= length < _LONGEST and length % 2 == 0,
-        f"an even fft_length from 4 to {_LONGEST - 2}",
-        f"{length}",
-    )
-    largest = max(stage.radix for stage in stages(length // 2))
-    require(
-        largest <= LARGEST_RADIX,
-        "an fft_length of factors up to 5, for others of which the kernel has no memory",
-        f"{length}, a multiple of {largest}",
-    )
+    require_transform(attrs)
     require(len(source) >= 2 and source[-1] <= length, f"at most {length} numbers behind the first axis", f"{source}")
     return ((*source[:-1], length + 2),)
 

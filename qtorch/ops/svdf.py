@@ -1,7 +1,8 @@
 """SVDF: a layer of one number per filter, and a second one over what each filter gave in the last runs.
 
 Each run appends the filters' newest numbers to the state, whose oldest go, and reads all of it. Nothing of PyTorch is
-written so; files of other writers have it. The kernel of integers has no activation but the limits of int8.
+written so; files of other writers have it. The kernel of integers has no activation but the limits of int8. Its sums
+over time wrap around in int32, as TFLM's own benchmark with scrambled weights has them.
 Source: TFLM ``micro/kernels/svdf_common.cc``.
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from qtorch.families.accumulator import exact_products
+from qtorch.families.whole_numbers import wrapped
 from qtorch.families.window_rules import require_bias, require_rank
 from qtorch.numbers.fixedpoint import Multiplier, Rounding, fits_int32, quantize_multiplier, requantize
 from qtorch.numbers.grid import CODE_RANGE, Grid
@@ -81,8 +83,8 @@ def reference(
     newest = _wrapped(newest + state.zero_point, state.dtype)[..., None]
     kept = torch.cat([codes["state"].reshape(-1, filters, memory)[..., 1:], newest], -1)
     over_time = ((kept - state.zero_point) * codes["weight_time"]).sum(-1)
-    units = over_time.reshape(len(kept), -1, attrs["rank"]).sum(-1) + codes["bias"]
-    result = requantize(fits_int32(units, "accumulator"), to_output, rounding) + output.zero_point
+    units = wrapped(over_time.reshape(len(kept), -1, attrs["rank"]).sum(-1) + codes["bias"])
+    result = requantize(units, to_output, rounding) + output.zero_point
     return result.clamp(*CODE_RANGE[output.dtype]), kept.reshape(len(kept), -1)
 
 
@@ -104,7 +106,7 @@ def kernel(operands: Operands) -> KernelCall:
     """Zero points in the sums' beginnings.
 
     Raises:
-        NoKernel: some sum leaves int32.
+        NoKernel: a sum of products with the input leaves int32, or one over time where it is shifted to the left.
     """
     weight, time, bias = (
         operands.constants[role].astype(np.int64) for role in ("weight_feature", "weight_time", "bias")
@@ -118,8 +120,8 @@ def kernel(operands: Operands) -> KernelCall:
     biases = bias - state.zero_point[0] * time.sum(1).reshape(-1, rank).sum(1)
     largest = (np.abs(starts) + 128 * np.abs(weight).sum(1)).max()
     largest_of_time = (np.abs(biases) - low * np.abs(time).sum(1).reshape(-1, rank).sum(1)).max()
-    for sum_, by in ((largest, to_state), (largest_of_time, to_output)):
-        if int(sum_) << max(0, int(by.shift)) >= 2**31:
+    for sum_, by, wraps in ((largest, to_state, False), (largest_of_time, to_output, True)):
+        if int(sum_) << max(0, int(by.shift)) >= 2**31 and not (wraps and by.shift <= 0):
             raise NoKernel(f"sums of up to {int(sum_)}, shifted by {int(by.shift)}, which int32 does not hold")
     return KernelCall(
         "svdf",
