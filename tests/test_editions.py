@@ -17,7 +17,7 @@ from docs.editions import PAGE, editions_table
 from export.arena.figures import arena_figures
 from export.boards import BOARDS, HOST
 from export.boards.registration import require_board
-from export.faults.found import all_faults
+from export.faults.found import all_faults, faults_in
 from export.faults.tflm_forms import BY_CHANCE
 from export.rows.samples import sample_graph
 from export.tflite.writer import write_tflite
@@ -26,6 +26,7 @@ from qtorch.editions.known import EDITIONS, NEWEST, edition, register_edition, r
 from qtorch.errors import BadConfiguration
 from qtorch.network.quantized_op import QuantizedOp
 from qtorch.ops import ROWS
+from tests.test_streams_in_files import there_and_back
 
 
 def test_each_edition_says_where_it_was_read_and_has_days_that_can_be() -> None:
@@ -94,6 +95,24 @@ def test_processors_that_get_no_library_are_without_its_faults() -> None:
     state = next(fault for fault in all_faults() if fault.name == "lstm_state")
     assert [state.is_in(zephyr, cpu) for cpu in ("cortex-m33", "host", "riscv32")] == [True, True, False]
     assert state.is_in(edition("pico-tflmicro"), "riscv32")
+
+
+def test_kernels_that_a_build_leaves_out_are_told_as_such_and_not_twice() -> None:
+    """Zephyr's list of sources has two of the signal kernels, Himax's none, and all others what their source has."""
+    file = there_and_back()
+    told = {
+        name: [(each.operator, each.fault.effect) for each in faults_in(file, edition(name), "host")]
+        for name in ("zephyr-4.4", "himax-sdk", "pico-tflmicro", "esp-tflite-micro-1.4.0", "zephyr-3.6")
+    }
+    gone = "not linked"
+    assert told["zephyr-4.4"] == [(0, gone), (2, gone), (3, gone)]
+    assert told["himax-sdk"] == [(0, gone), (1, gone), (2, gone), (3, gone)]
+    assert told["pico-tflmicro"] == told["esp-tflite-micro-1.4.0"] == []
+    # In 2023-06 there were two of the operators: of the others it is said that they came later, and no more.
+    assert told["zephyr-3.6"] == [(0, "refused"), (2, "refused"), (3, "refused")]
+    assert {name for each in EDITIONS.values() for name in each.absent} == {
+        f.operators[0] for f in all_faults() if f.left_out
+    }
 
 
 def test_zephyr_takes_tflite_micros_own_transposed_convolution_beside_cmsis_nn() -> None:

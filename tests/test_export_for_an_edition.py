@@ -14,6 +14,7 @@ from torch import nn
 
 import export
 import qtorch
+from export.arena.figures import arena_figures
 from export.boards import BOARDS
 from export.bundle.bundle import Bundle
 from export.engines.tflm import TFLM
@@ -65,6 +66,9 @@ def test_layers_that_an_edition_computes_otherwise_have_another_form_and_the_sam
     assert [each["form"] for each in figures["rewritten"]] == ["convolution", "convolution"]
     assert figures["bytes"] == len(bundle.model) - len(plain.model) > 0
     assert figures["operators"] == len(ops(bundle.model)) - len(ops(plain.model))
+    arenas = [arena_figures(each.model)[0].arena_bytes for each in (plain, bundle)]
+    assert figures["arena_bytes"] == arenas[1] - arenas[0] > 0
+    assert f"{figures['arena_bytes']:+,} bytes of arena" in figures["sentences"][0]
     assert "16 weight scales" in figures["sentences"][1]
     for said in (str(bundle), bundle.report):
         assert "TFLite Micro&#x27;s Python package of 2024-04" in said or "Python package of 2024-04" in said

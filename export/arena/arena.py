@@ -31,6 +31,8 @@ _FIXED = 144
 _SUBGRAPH, _TENSOR, _NODE, _HANDLE, _END = 8, 12, 32, 4, 32 + 12
 #: While kernels prepare: requests of scratch buffers with room for 12 more, and a tensor's structures.
 _REQUEST, _REQUESTS_AHEAD, _PREPARED = 12, 12, 32 + 12
+#: Inputs of which two functions hold structures at once: all in front of the bias.
+_TWICE = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
 #: While the plan is made: per tensor and scratch buffer, and per buffer that is planned.
 _LIFETIME, _PLANNED = 24, 40
 
@@ -177,9 +179,10 @@ def _ends(contents: FileContents) -> int:
 
 
 def _prepared(call: Call) -> int:
-    """Structures of all of an operator's tensors; those of convolutions are held by two functions at once."""
-    tensors = [each for each in (*call.inputs, *call.outputs) if each is not None]
-    return (2 if "CONV" in call.name else 1) * sum(_PREPARED + _channels(each) for each in tensors)
+    """Structures of all of an operator's tensors; those of convolutions are held by two functions, but for the bias."""
+    inputs = [each for each in call.inputs if each is not None]
+    twice = inputs[: _TWICE[call.name]] + list(call.outputs) if call.name in _TWICE else []
+    return sum(_PREPARED + _channels(each) for each in (*inputs, *call.outputs, *twice))
 
 
 def _tensors(contents: FileContents) -> tuple[list[int], list[Buffer]]:

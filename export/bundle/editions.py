@@ -120,5 +120,6 @@ def edition_figures(edition: Edition, other: Avoided, editions: Mapping[str, Any
         "sentences": list(other.sentences()),
         "bytes": other.bytes,
         "operators": other.operators,
+        "arena_bytes": other.arena_bytes,
         "others_disagree": [name for name, said in editions.items() if said != "agrees"],
     }

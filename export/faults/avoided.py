@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from export.arena.arena import arena_needed
+from export.arena.figures import REFERENCE
 from export.faults.found import Finding, all_faults, faults_in
 from export.graph.ir import Graph
 from export.graph.passes.other_forms import OTHER_FORMS
@@ -59,6 +61,7 @@ class Avoided:
         left: what no form avoids.
         bytes: by how much the file grew.
         operators: by how many.
+        arena_bytes: by how much its arena grew, with TFLite Micro's own kernels on a 32-bit processor.
     """
 
     graph: Graph
@@ -67,6 +70,7 @@ class Avoided:
     left: tuple[Finding, ...] = ()
     bytes: int = 0
     operators: int = 0
+    arena_bytes: int = 0
 
     def sentences(self) -> tuple[str, ...]:
         """What was written otherwise, why, and what it costs; nothing if nothing was."""
@@ -77,8 +81,8 @@ class Avoided:
             f"{'of the kernels that its build has a switch for' if each.by_caution else 'there'}: {each.finding.met()}"
             for each in self.rewritten
         ]
-        price = f"{self.bytes:+,} bytes and {self.operators:+} operators, the same integers"
-        return (f"written in other forms for {self.edition.description}: {price}", *lines)
+        price = f"{self.bytes:+,} bytes, {self.operators:+} operators and {self.arena_bytes:+,} bytes of arena"
+        return (f"written in other forms for {self.edition.description}: {price}, the same integers", *lines)
 
 
 def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] = OTHER_FORMS) -> Avoided:
@@ -91,7 +95,7 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
         forms: by name, as faults name them.
     """
     tried, rewritten, model = set[tuple[str, str]](), list[Rewritten](), write_tflite(graph)
-    before, findings = (len(model), len(nodes_of_operators(graph))), faults_in(model, edition, cpu)
+    before, findings = (graph, model), faults_in(model, edition, cpu)
     cautions = _cautions(model, edition, cpu)
     while True:
         layers: dict[int | None, str] = dict(enumerate(nodes_of_operators(graph)))
@@ -115,8 +119,13 @@ def avoided(graph: Graph, edition: Edition, cpu: str, forms: Mapping[str, Form] 
         rewritten += [Rewritten(layer, form, asked[layer], asked[layer] in cautions) for layer in changed]
         graph, model = other, write_tflite(other)
         findings, cautions = faults_in(model, edition, cpu), _cautions(model, edition, cpu)
-    grown = len(model) - before[0], len(nodes_of_operators(graph)) - before[1]
-    return Avoided(graph, edition, tuple(rewritten), findings, *grown)
+    if not rewritten:
+        return Avoided(graph, edition, left=findings)
+    return Avoided(
+        graph, edition, tuple(rewritten), findings, len(model) - len(before[1]),
+        len(nodes_of_operators(graph)) - len(nodes_of_operators(before[0])),
+        arena_needed(model, REFERENCE) - arena_needed(before[1], REFERENCE),
+    )  # fmt: skip
 
 
 def _cautions(model: bytes, edition: Edition, cpu: str) -> tuple[Finding, ...]:

@@ -271,7 +271,7 @@ _LIBRARY_FAULTS = (
         effect="other codes",
         until=date(2024, 2, 15),
         cores=_MVE,
-        remedy="steps of FULLY_CONNECTED, MUL and ADD with states as inputs and outputs",
+        remedy="write the layer with a cell, nn.LSTMCell, in a loop: steps of FULLY_CONNECTED, MUL and ADD",
         source="CMSIS-NN#106 and #107",
         sure="reported",
     ),

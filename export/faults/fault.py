@@ -16,8 +16,8 @@ from qtorch.editions.edition import Edition, Library
 __all__ = ["Effect", "Fault", "Operator"]
 
 #: What happens: other codes by up to one step, other codes, an output that keeps old bytes, memory of other tensors
-#: overwritten, or no model at all because the interpreter refuses it.
-Effect = Literal["one step", "other codes", "not written", "overwrites", "refused"]
+#: overwritten, no model at all because the interpreter refuses it, or no program because it doesn't link.
+Effect = Literal["one step", "other codes", "not written", "overwrites", "refused", "not linked"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Fault:
         cores: processors whose kernels have it, as boards name them; empty: all.
         repeats: names of faults that say the same of another library or day: where one of them is met, this one is not
             said as well.
+        left_out: whether it is that a build leaves the kernel out, of whatever day: of editions that say so.
         form: of :data:`export.graph.passes.other_forms.OTHER_FORMS`, which is right there; empty if there is none.
         remedy: for people whose file it is: what to write instead.
         source: who says so: a commit, a thread, a file.
@@ -85,6 +86,7 @@ class Fault:
     cores: tuple[str, ...] = ()
     form: str = ""
     repeats: tuple[str, ...] = ()
+    left_out: bool = False
 
     @property
     def hangs_on_last_bits(self) -> bool:
@@ -93,6 +95,8 @@ class Fault:
 
     def is_in(self, edition: Edition, cpu: str) -> bool:
         """Whether an edition has it on a processor, as boards name it; on ``host``, which stands for any, if on one."""
+        if self.left_out:
+            return set(self.operators) <= set(edition.absent)
         # On a processor that stands for any, one with the library.
         own = set(self.operators) <= set(edition.reference) or not (cpu == "host" or cpu.startswith(edition.processors))
         if self.where != "tflm" and (own or edition.library != self.where.removeprefix("tflm_")):

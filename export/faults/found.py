@@ -90,6 +90,7 @@ _EFFECTS = {
     "not written": "its output keeps old bytes",
     "overwrites": "bytes of other tensors are overwritten",
     "refused": "the interpreter refuses the model",
+    "not linked": "the program doesn't link",
 }
 
 

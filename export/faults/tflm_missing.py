@@ -17,6 +17,27 @@ __all__ = ["FIRST_DAYS", "FIRST_DAYS_OF_TYPES", "MISSING"]
 
 _RESOLVER = "tflite-micro, micro_mutable_op_resolver.h"
 
+#: Operators whose kernels some build leaves out, and what to add to it.
+_LEFT_OUT = {
+    name: f"signal/micro/kernels/{file}.cc, and what it includes of signal/src"
+    for name, file in (
+        ("SignalDelay", "delay"),
+        ("SignalEnergy", "energy"),
+        ("SignalFftAutoScale", "fft_auto_scale_kernel"),
+        ("SignalFilterBank", "filter_bank"),
+        ("SignalFilterBankLog", "filter_bank_log"),
+        ("SignalFilterBankSpectralSubtraction", "filter_bank_spectral_subtraction"),
+        ("SignalFilterBankSquareRoot", "filter_bank_square_root"),
+        ("SignalFramer", "framer"),
+        ("SignalIrfft", "irfft"),
+        ("SignalOverlapAdd", "overlap_add"),
+        ("SignalPCAN", "pcan"),
+        ("SignalRfft", "rfft"),
+        ("SignalStacker", "stacker"),
+        ("SignalWindow", "window"),
+    )
+}
+
 #: By operator: the first day and the commit.
 FIRST_DAYS = {
     "DEPTH_TO_SPACE": (date(2021, 4, 21), "5a65a54ce"),
@@ -149,5 +170,22 @@ MISSING: tuple[Fault, ...] = (
             sure="read",
         )
         for (operator, dtype), (day, commit) in FIRST_DAYS_OF_TYPES.items()
+    ),
+    *(
+        Fault(
+            name=f"no_kernel_of_{operator.lower()}",
+            where="tflm",
+            operators=(f"CUSTOM:{operator}",),
+            holds=_there("an operator whose kernel this build leaves out"),
+            effect="not linked",
+            left_out=True,
+            repeats=(f"no_{operator.lower()}",),
+            remedy=f"add {sources} to the build, and register an edition of your own that is not without it; or do "
+            "this step in front of the model",
+            source="the build's list of sources: Zephyr's modules/tflite-micro/CMakeLists.txt, Himax's "
+            "tflmtag2412_u55tag2411.mk",
+            sure="read",
+        )
+        for operator, sources in _LEFT_OUT.items()
     ),
 )

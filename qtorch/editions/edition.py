@@ -26,6 +26,8 @@ class Edition:
         version: exactly which, as that manager spells it.
         beside: which version of what a project has to ask for beside it: of esp-nn, or of Zephyr; empty: of nothing.
         reference: operators that its build leaves to TFLite Micro's own kernels, though the library has some.
+        absent: operators whose kernels its build leaves out, though its source has them; ``CUSTOM:`` before a custom
+            one's name.
         processors: what names of processors begin with that get the library; others get none, if it is not empty.
         facts: who says so: where dates and versions were read.
     """
@@ -39,5 +41,6 @@ class Edition:
     version: str = ""
     beside: str = ""
     reference: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     processors: str = ""
     facts: str = ""

@@ -48,6 +48,16 @@ def _esp(version: str, source: date, nn: str, nn_source: date, facts: str, name:
     )
 
 
+#: Of signal/micro/kernels, which makers' lists of sources leave out or take in part.
+_SIGNAL = tuple(
+    f"CUSTOM:Signal{name}"
+    for name in (
+        "Delay", "Energy", "FftAutoScale", "FilterBank", "FilterBankLog", "FilterBankSpectralSubtraction",
+        "FilterBankSquareRoot", "Framer", "Irfft", "OverlapAdd", "PCAN", "Rfft", "Stacker", "Window",
+    )
+)  # fmt: skip
+#: Zephyr's modules/tflite-micro/CMakeLists.txt lists signal/micro/kernels/rfft.cc and window.cc alone, from 2023 on.
+_ZEPHYR_LACKS = tuple(each for each in _SIGNAL if not each.endswith(("Rfft", "Window")))
 #: Zephyr's modules/tflite-micro/CMakeLists.txt takes kernels/transpose_conv.cc, whatever library it takes of others.
 ZEPHYRS_OWN = ("TRANSPOSE_CONV",)
 
@@ -63,6 +73,7 @@ def _zephyr(release: str, revision: str, source: date, nn_source: date, facts: s
         version=revision,
         beside=f"v{release}.0",
         reference=ZEPHYRS_OWN,
+        absent=_ZEPHYR_LACKS,
         # Kconfig's TENSORFLOW_LITE_MICRO_CMSIS_NN_KERNELS is there if CPU_CORTEX_M.
         processors="cortex-m",
         facts=facts,
@@ -170,6 +181,7 @@ _OWN = (
         source=date(2024, 12, 19),
         package="HimaxWiseEyePlus/Seeed_Grove_Vision_AI_Module_V2",
         version="tflmtag2412_u55tag2411",
+        absent=_SIGNAL,
         facts=_HIMAX + "without LIB_CMSIS_NN_ENALBE",
     ),
     Edition(
@@ -180,6 +192,7 @@ _OWN = (
         library_source=date(2024, 11, 11),
         package="HimaxWiseEyePlus/Seeed_Grove_Vision_AI_Module_V2",
         version="tflmtag2412_u55tag2411",
+        absent=_SIGNAL,
         facts=_HIMAX + "CMSIS-NN 7.0.0 is 22080c68 of 2024-11-11",
     ),
     Edition(

@@ -55,10 +55,14 @@ void seen(const uint8_t* bytes, size_t size) {
 void done() {
   const uint32_t expected = layer < count ? checks[layer] : 0;
   const uint32_t got = sum == 0 ? 1 : sum;
-  if (!first.differs && expected != 0 && got != expected) first = Found{true, untouched, layer, expected, got};
+  if (!first.differs && expected != 0 && got != expected) first = Found{true, untouched, false, layer, expected, got};
   ++layer;
   sum = 0;
   untouched = true;
+}
+
+void gave_up() {
+  if (!first.differs) first = Found{true, false, true, layer, 0, 0};
 }
 
 }  // namespace layers

@@ -21,6 +21,8 @@ struct Found {
   bool differs;
   // Nothing was written into the outputs, although the kernel did not complain.
   bool unwritten;
+  // It complained, and the inference ended there: no checksums.
+  bool refused;
   size_t layer;
   uint32_t expected;
   uint32_t got;
@@ -41,6 +43,8 @@ bool watching();
 void filled(uint8_t* bytes, size_t size);
 void seen(const uint8_t* bytes, size_t size);
 void done();
+// The kernel returned an error.
+void gave_up();
 
 // Bytes of a tensor.
 template <typename Tensor>
@@ -118,7 +122,10 @@ class Watched : public Resolver {
       if (!is_input(context, node, bytes)) filled(bytes, size);
     }
     const TfLiteStatus status = slots[slot].original(context, node);
-    if (status != kTfLiteOk) return status;
+    if (status != kTfLiteOk) {
+      gave_up();
+      return status;
+    }
     for (int output = 0; output < node->outputs->size; ++output) {
       const auto* tensor = context->GetEvalTensor(context, node->outputs->data[output]);
       seen(static_cast<const uint8_t*>(tensor->data.data), size_of(*tensor));

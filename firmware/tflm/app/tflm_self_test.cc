@@ -34,6 +34,7 @@ bool compare(Report& report, size_t vector, bool again) {
     report.expected_check = found.expected;
     report.check = found.got;
     report.unwritten = found.unwritten;
+    report.refused = found.refused;
     report.again = again;
   }
   ++report.wrong;
@@ -88,18 +89,22 @@ void print_layers(const Report& report) {
   console::print_unsigned(report.inferences);
   board::print(" inferences, ");
   console::print_unsigned(report.wrong);
-  board::print(report.wrong == 0 ? " differ: passed\n" : " differ: FAILED\n");
+  board::print(report.wrong == 0 && report.invoked ? " differ: passed\n" : " differ: FAILED\n");
   if (report.wrong == 0) return;
-  board::print("first operator that differs: number ");
+  board::print(report.refused ? "operator that failed: number " : "first operator that differs: number ");
   console::print_unsigned(report.layer);
   board::print(", ");
   board::print(model::layer_kind(report.layer));
   board::print(", of vector ");
   console::print_unsigned(report.wrong_vector);
-  board::print(": expected checksum ");
-  print_hexadecimal(report.expected_check);
-  board::print(", got ");
-  print_hexadecimal(report.check);
+  if (report.refused) {
+    board::print(": its kernel returned an error");
+  } else {
+    board::print(": expected checksum ");
+    print_hexadecimal(report.expected_check);
+    board::print(", got ");
+    print_hexadecimal(report.check);
+  }
   board::print("\n");
   if (report.unwritten) {
     board::print("its output was not written: the kernel gave up, and what calls it does not look\n");
@@ -122,7 +127,13 @@ Report run() {
   if (model::sequence && !inference::reset()) return report;
   for (size_t vector = 0; vector < model::test_count; ++vector) {
     const uint64_t started = board::ticks();
-    if (!inference::invoke(model::test_input(vector), output)) return report;
+    if (!inference::invoke(model::test_input(vector), output)) {
+#if !defined(SELF_TEST_WITHOUT_LAYERS)
+      // Once more, to see at which operator.
+      if (vector < model::layer_vectors) compare(report, vector, false);
+#endif
+      return report;
+    }
     const uint64_t taken = board::ticks() - started;
     if (vector == 0 || taken < report.fastest) report.fastest = taken;
     report.total += taken;

@@ -21,7 +21,8 @@ struct Report {
   uint64_t total;
 
   // Of the test by operators: inferences that were compared, those that differed, and of the first of these the vector,
-  // the operator, the checksums; whether the operator wrote nothing; whether the same vector was right before other data.
+  // the operator, the checksums; whether the operator wrote nothing; whether it returned an error, and there are none;
+  // whether the same vector was right before other data.
   size_t inferences;
   size_t wrong;
   size_t wrong_vector;
@@ -29,6 +30,7 @@ struct Report {
   uint32_t expected_check;
   uint32_t check;
   bool unwritten;
+  bool refused;
   bool again;
 
   bool passed() const { return invoked && mismatches == 0 && wrong == 0; }

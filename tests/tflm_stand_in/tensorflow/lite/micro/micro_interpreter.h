@@ -51,6 +51,7 @@ class MicroInterpreter {
     const uint8_t* rows = model_->bytes + 6;
     // What a wrapper around a kernel does that swallows its error.
     if (kind() == 1) return kTfLiteOk;
+    if (kind() == 5) return kTfLiteError;
     // What RESHAPE does where its output is its input.
     if (kind() == 3) return kTfLiteOk;
     for (unsigned int vector = 0; vector < model_->bytes[3]; ++vector) {
