@@ -121,7 +121,7 @@ def outcomes(parts: Sequence[Part], machine: Machine, optimize: str = "") -> lis
     # Sanitizers say what there is to say of code that is soonest compiled.
     optimize = optimize or {"simavr": "-Os", "host": "-O0"}.get(machine.kind, "-O2")
     try:
-        found = replay(machine, files, "all", inputs, expected, Options((optimize,), seconds=300))
+        found = replay(machine, files, "all", inputs, expected, Options(tuple(optimize.split()), seconds=300))
     except EmulationFailure as failure:
         if len(parts) > 1:  # the half that is to blame
             middle = len(parts) // 2
