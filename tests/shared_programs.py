@@ -99,7 +99,7 @@ def together(parts: Sequence[Part]) -> tuple[dict[str, str], np.ndarray, np.ndar
         f"    case {i}: {one.name}_invoke({one.arguments}); {one.behind} break;\n" for i, one in enumerate(parts)
     )
     body = (
-        f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
+        f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int32_t i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
         f"  const int which = *in;\n  in += {_BEFORE};\n  switch (which) {{\n{cases}    default: break;\n  }}\n}}\n"
     )
     files = {file: text for one in parts for file, text in one.files.items()}
