@@ -99,7 +99,7 @@ def together(parts: Sequence[Part]) -> tuple[dict[str, str], np.ndarray, np.ndar
         f"    case {i}: {one.name}_invoke({one.arguments}); {one.behind} break;\n" for i, one in enumerate(parts)
     )
     body = (
-        f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
+        f"void all_invoke(const int8_t *in, int8_t *out) {{\n  for (int32_t i = 0; i < {sizes[1]}; ++i) out[i] = 0;\n"
         f"  const int which = *in;\n  in += {_BEFORE};\n  switch (which) {{\n{cases}    default: break;\n  }}\n}}\n"
     )
     files = {file: text for one in parts for file, text in one.files.items()}
@@ -121,7 +121,7 @@ def outcomes(parts: Sequence[Part], machine: Machine, optimize: str = "") -> lis
     # Sanitizers say what there is to say of code that is soonest compiled.
     optimize = optimize or {"simavr": "-Os", "host": "-O0"}.get(machine.kind, "-O2")
     try:
-        found = replay(machine, files, "all", inputs, expected, Options((optimize,), seconds=300))
+        found = replay(machine, files, "all", inputs, expected, Options(tuple(optimize.split()), seconds=300))
     except EmulationFailure as failure:
         if len(parts) > 1:  # the half that is to blame
             middle = len(parts) // 2

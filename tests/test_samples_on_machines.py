@@ -9,6 +9,7 @@ import pytest
 
 from export.c.network import c_network
 from export.rows import reference_outputs, runtime_arrays, sample_graph
+from firmware.emulation import MACHINES
 from qtorch.errors import UnsupportedLayer
 from qtorch.ops import ROWS
 from tests.shared_programs import Case, failures
@@ -23,6 +24,12 @@ _ALWAYS = [(op, machine) for machine in ("cortex_m4", "cortex_m55") for op in _O
 _ALWAYS.append(("reverse_v2", "cortex_m0"))
 _MACHINES = ("cortex_m0", "cortex_m3", "cortex_m4", "cortex_m55", "riscv32")
 _REST = [(op, machine) for op in ROWS for machine in _MACHINES if (op, machine) not in _ALWAYS]
+
+
+#: Tables of 16 bits and large samples are more than their memory.
+_SMALL = ("atmega328p", "cortex_m0", "cortex_m55")
+#: Compilers are wrong at one level and right at another: what the projects here compile with is only the first.
+_LEVELS = ("-O1", "-O3", "-Os")
 
 
 def written(op: str, cpu: str) -> dict[str, Case]:
@@ -53,8 +60,27 @@ def test_samples_of_a_row(op: str, machine: str) -> None:
     if op in _OF_A_CORE:
         assert len(cases) >= 3
     found = failures(machine, cases) if cases else {}
-    # Tables of 16 bits and large samples are more than those machines' memory.
-    small = machine in ("cortex_m0", "cortex_m55")
-    beyond = {label for label, said in found.items() if said == "too large" and small}
+    beyond = {label for label, said in found.items() if said == "too large" and machine in _SMALL}
     assert {label: said for label, said in found.items() if label not in beyond} == {}
     assert not cases or len(beyond) < len(cases)
+
+
+@pytest.mark.parametrize("op", ["arg_max", "arg_min"])
+def test_layers_that_a_compiler_keeps_apart(op: str) -> None:
+    """Told where its tensors lie, such a layer was taken for one that stores nothing, and its call left out."""
+    cases = written(op, "host")
+    assert len(cases) >= 3
+    assert failures("host", cases, "-O2 -fno-inline") == {}
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("level", _LEVELS)
+@pytest.mark.parametrize("machine", ["host", "atmega328p", *_MACHINES])
+def test_samples_of_all_rows_at_every_level(machine: str, level: str) -> None:
+    cpu = MACHINES[machine].cpu
+    cases = {f"{op} {label}": case for op in ROWS for label, case in written(op, cpu).items()}
+    assert len(cases) >= 500
+    found = failures(machine, cases, level)
+    beyond = {label for label, said in found.items() if said == "too large" and machine in _SMALL}
+    assert {label: said for label, said in found.items() if label not in beyond} == {}
+    assert len(beyond) < len(cases) / 4

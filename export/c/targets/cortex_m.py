@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,9 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
         return None
     if sizes["window_h"] * sizes["window_w"] < LEAST_WINDOW:
         return None
+    if (sizes["window_h"], sizes["window_w"]) == (2, 2) and (sizes["in_c"] == 3 or _apart(sizes)):
+        # A plane laid out for so few products costs more than they do.
+        return None
     # [C, columns, rows]; the kernel multiplies codes, so the zero point goes to the biases.
     filters = table.reshape(table.shape[-3:]).transpose(2, 1, 0).astype(np.int64)
     folded = sums.bias - sizes["in_zero_point"] * filters.sum((1, 2))
@@ -120,6 +124,11 @@ def paired_channels(call: KernelCall) -> KernelCall | None:
     }
     words = 4 + filters[0].size + 2 * rescaling.words.shape[1]
     return KernelCall("depthwise_conv_2d_pairs_s8", arguments, scratch=4 * (plane_h * plane_w + words))
+
+
+def _apart(sizes: Mapping[str, int]) -> bool:
+    """Whether no pixel is in two windows."""
+    return sizes["stride_h"] >= sizes["window_h"] and sizes["stride_w"] >= sizes["window_w"]
 
 
 def _chunks(matrix: np.ndarray) -> int | None:

@@ -152,8 +152,8 @@ KERNELS = (
         cpus=_LONG_MULTIPLY | _VECTORS,
         replaces=_DEPTHWISE,
         make=cortex_m.paired_channels,
-        shape="windows of three pixels and two channels at least, each multiplied once, no dilation; sums of two "
-        "fields of less than 2^20",
+        shape="windows of three pixels and two channels at least, each multiplied once, no dilation; 2x2 only where "
+        "they overlap and not of three channels; sums of two fields of less than 2^20",
         work=depthwise_pairs_work,
         code=depthwise_pairs_code,
     ),
