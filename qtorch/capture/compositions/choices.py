@@ -142,10 +142,12 @@ _WHOLE = {torch.int64: 0, torch.int32: 0, torch.int16: 0, torch.uint8: 256}
 
 def _cut_off(x: Any) -> Any:
     """Whole numbers that were made of floats, as floats: a function of each number; None of others."""
-    made = x.node.meta["val"].dtype if isinstance(x, fx.Proxy) else None
-    if made not in _WHOLE or operator_name(x.node) not in ("to", "_to_copy"):
+    if not isinstance(x, fx.Proxy) or operator_name(x.node) not in ("to", "_to_copy"):
         return None
-    source = fx.Proxy(x.node.args[0], x.tracer)
+    made = x.node.meta["val"].dtype
+    if made not in _WHOLE:
+        return None
+    source = fx.Proxy(x.node.args[0], x.tracer)  # type: ignore[arg-type]
     if is_constant(source) or source.node.meta["val"].dtype is not torch.float32:
         return None
     whole = aten.trunc.default(source)
