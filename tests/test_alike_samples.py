@@ -109,3 +109,46 @@ def test_queries_train_without_their_dropout() -> None:
     prepared(x).sum().backward()
     assert net.queries.grad is not None
     assert float(net.queries.grad.abs().sum()) > 0
+
+
+class Text(nn.Module):
+    """A function of tokens and of what is the same for all of them."""
+
+    def __init__(self, function: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.token, self.kind = nn.Embedding(20, 8), nn.Embedding(9, 8)
+        self.linear, self.cell = nn.Linear(8, 8), nn.GRUCell(8, 8)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.linear(self.function(self, tokens))
+
+
+def _from_zeros(net: Any, tokens: Tensor) -> Tensor:
+    state, x = torch.zeros(len(tokens), 8), net.token(tokens)
+    for time in range(6):
+        state = net.cell(x[:, time], state)
+    return state
+
+
+TEXTS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "a mask of ones": lambda s, tokens: s.token(tokens) * torch.ones(tokens.shape)[..., None],
+    "a mask like the tokens": lambda s, tokens: s.token(tokens) * torch.ones_like(tokens)[..., None],
+    "a summand of a mask": lambda s, tokens: s.token(tokens) + (1.5 - torch.ones_like(tokens)[:, :, None]) * 2.0,
+    "one kind of token": lambda s, tokens: s.token(tokens) + s.kind(torch.zeros_like(tokens)),
+    "another kind": lambda s, tokens: s.token(tokens) + s.kind(torch.full_like(tokens, 3)),
+    "zeros of a shape": lambda s, tokens: s.token(tokens) + s.kind(torch.zeros(tokens.shape, dtype=torch.long)),
+    "places from one on": lambda s, tokens: s.token(tokens) + s.kind(torch.arange(6).repeat(len(tokens), 1) + 1),
+    "kinds that are compared": lambda s, tokens: torch.where(
+        (k := torch.zeros_like(tokens))[:, :, None].eq(k[:, None]).any(-1, True), s.token(tokens), s.kind(k)
+    ),
+    "time in front": lambda s, tokens: s.token(tokens.t()).transpose(0, 1),
+    "a cell from zeros": _from_zeros,
+}
+
+
+@pytest.mark.tflm
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_is_exact(name: str) -> None:
+    torch.manual_seed(0)
+    require_exact(Text(TEXTS[name]).eval(), torch.randint(0, 20, (16, 6)))

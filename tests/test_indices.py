@@ -322,7 +322,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
         lambda: Layers(lambda net, x: net.layer(x).argmax(1) * 2, layer=nn.Linear(4, 3)), torch.randn(2, 4), "int64",
     ),
     "an index as a number": (
-        lambda: Layers(lambda net, x: net.layer(x).argmax(1).float(), layer=nn.Linear(4, 3)), torch.randn(2, 4), "to",
+        lambda: Layers(lambda net, x: net.layer(x).argmax(1) * 0.5, layer=nn.Linear(4, 3)), torch.randn(2, 4), "mul",
     ),
     "all samples": (
         lambda: Layers(lambda net, x: net.layer(x).argmax(), layer=nn.Linear(4, 3)), torch.randn(2, 4), "flatten",

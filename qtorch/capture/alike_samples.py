@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 from qtorch.capture.batch.layout import batch_of, has_batch, is_plain
 from qtorch.capture.emitting import OF_THE_VALUE, emit, emit_buffer, tensor_of
 from qtorch.capture.kept_calls import drops_out
-from qtorch.capture.nodes import attribute_of, draws_numbers, operator_name
+from qtorch.capture.nodes import attribute_of, draws_numbers, operator_name, schema_arguments
 
 __all__ = ["compute_one_of_alike_samples"]
 
@@ -42,16 +42,17 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     Args:
         traced: calls of ATen operators and layers; ``meta["val"]`` of each node is its value without data.
     """
+    _tell_sizes(traced)
     alike = _alike(traced)
     known = set(alike)
     sized = _come_of(alike, _is_size)
     ends = [node for node in alike if node in sized and any(each not in known for each in node.users)]
-    ends = [node for node in ends if operator_name(node) not in _PLAIN and _has_batch_slowest(node)]
+    ends = [node for node in ends if _has_batch_slowest(node)]
+    rows = [node for node in ends if _is_of(node, torch.int64) and any(map(_looks_up, node.users))]
+    ends = [node for node in ends if operator_name(node) not in _PLAIN]
     trained = _come_of(alike, _has_parameters)
-    # Others are states and indices, which have forms of their own.
     masks = _come_of(alike, _is_condition)
-    places = _come_of(alike, lambda node: node in sized and _is_of(node, torch.int64))
-    ends = [node for node in ends if node in masks | trained or (node in places and _is_of(node, torch.float32))]
+    ends = rows + [node for node in ends if node in masks | trained or _is_of(node, torch.float32)]
     if not ends:
         return
     needed = _needed(alike, ends)
@@ -63,6 +64,8 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
         times = [(each[node], (len(each[node]) // len(one[node]), *[1] * (one[node].dim() - 1))) for each in more]
         if not all(close(values, one[node].repeat(count)) for values, count in times):
             continue
+        if node not in masks | trained and _is_of(node, torch.float32) and not one[node].any():
+            continue  # zeros are states, which have forms of their own
         with traced.graph.inserting_before(node):
             if node in trained:
                 of_one = _copied(node, one, sized, copies)
@@ -76,6 +79,33 @@ def compute_one_of_alike_samples(traced: fx.GraphModule) -> None:
     traced.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     traced.graph.lint()
     traced.recompile()
+
+
+def _tell_sizes(traced: fx.GraphModule) -> None:
+    """Take a tensor away that calls read nothing of but its shape: ``zeros_like(ids)``, ``self.scale.expand_as(x)``."""
+    for node in list(traced.graph.nodes):
+        name, value = operator_name(node), tensor_of(node)
+        if value is None or batch_of(value.shape) != (0, 1):
+            continue
+        like: Any = node.args[-1 if name == "expand_as" else 0] if node.args else None
+        filled = name in ("full_like", "ones_like", "zeros_like") and not value.is_floating_point()
+        if not filled and (name != "expand_as" or has_batch(_shape(node.args[0]))):
+            continue
+        with traced.graph.inserting_before(node):
+            size = emit(traced.graph, aten.sym_size.int, (like, 0), like=node)
+            sizes = [size, *map(int, value.shape[1:])]
+            if filled:
+                number = schema_arguments(node)["fill_value"] if name == "full_like" else int(name == "ones_like")
+                told = emit(traced.graph, aten.full.default, (sizes, number), {"dtype": value.dtype}, like=node)
+            else:
+                told = emit(traced.graph, aten.expand.default, (node.args[0], sizes), like=node)
+        node.replace_all_uses_with(told)
+        traced.graph.erase_node(node)
+
+
+def _looks_up(reader: fx.Node) -> bool:
+    """Whether it takes whole numbers for rows of a table, or with numbers that are not whole."""
+    return operator_name(reader) == "embedding" or _is_of(reader, torch.float32)
 
 
 def _shape(node: fx.Node) -> tuple[Any, ...]:

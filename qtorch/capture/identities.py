@@ -29,6 +29,9 @@ _SHAPES = frozenset({
     "atleast_1d", "atleast_2d", "atleast_3d", "narrow", "tile", "unflatten", "view_as",
 })  # fmt: skip
 
+#: Calls that give parts, of which one alone is all.
+_PARTING = frozenset({"chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"})
+
 #: Checks that ``torch.export`` has made, or writes into the graph for whoever runs it.
 CHECKS = frozenset({
     "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size",
@@ -46,6 +49,11 @@ def drop_identities(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
         name = operator_name(node)
         if name in CHECKS and not node.users:
+            traced.graph.erase_node(node)
+        elif name in _PARTING and len(node.meta["val"]) == 1:
+            for part in list(node.users):
+                part.replace_all_uses_with(node.args[0])
+                traced.graph.erase_node(part)
             traced.graph.erase_node(node)
         elif name and (source := _handed_on(name, node)) is not None:
             node.replace_all_uses_with(source)
@@ -66,7 +74,7 @@ def reshape_instead_of_view(traced: fx.GraphModule) -> None:
 
 def _handed_on(name: str, node: fx.Node) -> fx.Node | None:
     """The argument that a call hands on; None of a call that computes something."""
-    for rule in (_moved, _dropout, _in_place):
+    for rule in (_moved, _dropout, _in_place, _alone):
         source = rule(name, node)
         if source is not None:
             return source
@@ -109,6 +117,12 @@ def _in_place(name: str, node: fx.Node) -> fx.Node | None:
     if moves is None or not isinstance(source, fx.Node) or moves(node, source.meta["val"].dim()):
         return None
     return source
+
+
+def _alone(name: str, node: fx.Node) -> fx.Node | None:
+    """Of tensors put side by side, where there is one."""
+    parts = node.args[0] if name in ("cat", "concat", "concatenate") else ()
+    return parts[0] if isinstance(parts, list | tuple) and len(parts) == 1 and isinstance(parts[0], fx.Node) else None
 
 
 def _permutes(node: fx.Node, rank: int) -> bool:

@@ -25,15 +25,35 @@ def write_out_zeros(traced: fx.GraphModule) -> None:
     batch = shape_of(inputs[0])[:1] if inputs else ()
     zeros = [n for n in traced.graph.nodes if _is_zeros(n) and len(shape_of(n)) > 1 and shape_of(n)[:1] == batch]
     for node in zeros:
-        _write_out(traced, node, inputs[0])
+        _write_out(traced, node, _numbers_before(traced, node, inputs, batch))
     if zeros:
         traced.graph.eliminate_dead_code()
         traced.recompile()
 
 
 def _is_zeros(node: fx.Node) -> bool:
-    float32 = node.meta.get("dtype", torch.float32) == torch.float32
-    return is_zeros(node) and is_tensor(node) and float32
+    return is_zeros(node) and is_tensor(node) and _is_float32(node)
+
+
+def _is_float32(node: fx.Node) -> bool:
+    return node.meta.get("dtype", torch.float32) == torch.float32
+
+
+def _numbers_before(traced: fx.GraphModule, zeros: fx.Node, inputs: list[fx.Node], batch: tuple[int, ...]) -> fx.Node:
+    """An input of numbers; where all are indices, the first numbers made of one that ``zeros`` can be made behind."""
+    found = next(filter(_is_float32, inputs), None)
+    if found is not None:
+        return found
+    order = {node: place for place, node in enumerate(traced.graph.nodes)}
+    reader = min(zeros.users, key=order.__getitem__, default=zeros)
+    for node in traced.graph.nodes:
+        if node is reader:
+            break
+        numbers = is_tensor(node) and _is_float32(node) and not is_zeros(node) and len(shape_of(node)) > 1
+        if numbers and shape_of(node)[:1] == batch:
+            reader.prepend(zeros)
+            return node
+    return inputs[0]
 
 
 def _write_out(traced: fx.GraphModule, node: fx.Node, source: fx.Node) -> None:

@@ -13,6 +13,8 @@ from qtorch.capture.batch.calls import Held, MovedCall, Result, rule, sizes_of
 from qtorch.capture.batch.images import by_parts, one_by_one
 from qtorch.capture.batch.layout import Layout, layout_of
 from qtorch.capture.compositions.einsums import labels_of
+from qtorch.capture.compositions.known_values import computed_value
+from qtorch.capture.nodes import operator_name
 from qtorch.families.arithmetic import squared_difference
 
 aten = torch.ops.aten
@@ -78,6 +80,21 @@ def _reduction(call: MovedCall) -> Result:
     node = call.again({"self": x.node, _dim_name(call): _placed(call, x, dims)})
     dropped = 0 if call.arguments.get("keepdim") else sum(axis < x.layout.axis for axis in dims)
     return _results(call, node, x.layout.axis - dropped, x.layout)
+
+
+@rule("quantile", "nanquantile")
+def _quantile(call: MovedCall) -> Result:
+    """Of several shares, which are an axis in front of all others, the one after the other."""
+    x, shares, dims = call.source, call.arguments["q"], _dims(call, call.source)
+    known = computed_value(shares, lambda node: node.op != "placeholder") if isinstance(shares, fx.Node) else None
+    if x is None or known is None or known.dim() != 1 or not dims:
+        return None
+    place, target = x.layout.place(dims[0]), getattr(aten, str(operator_name(call.node))).scalar
+    behind = [call.arguments["keepdim"]]
+    named = {"interpolation": call.arguments["interpolation"]}
+    found = [call.emit(target, x.node, float(share), place, *behind, **named) for share in known]
+    dropped = 0 if behind[0] else sum(axis < x.layout.axis for axis in dims)
+    return Held(call.emit(aten.stack.default, found, 1), x.layout.with_sizes(call.shape, x.layout.axis - dropped + 1))
 
 
 def _dim_name(call: MovedCall) -> str:

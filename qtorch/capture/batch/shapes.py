@@ -156,6 +156,26 @@ def _index_select(call: MovedCall) -> Result:
     return Held(call.again({"self": x.node, "dim": x.layout.place(axis)}), x.layout.with_sizes(call.shape))
 
 
+@rule("gather", "take_along_dim")
+def _gather(call: MovedCall) -> Result:
+    """At places that each sample has, its own or those of all."""
+    x, axis, name = call.held(call.node.args[0]), _axis(call), "index" if "index" in call.arguments else "indices"
+    places = call.held(call.arguments[name])
+    if x is None or places is None or x.layout.batch != places.layout.batch or axis == x.layout.axis:
+        return None
+    node = call.again({"self": x.node, name: places.node, "dim": x.layout.place(axis)})
+    return Held(node, x.layout.with_sizes(call.shape))
+
+
+@rule("embedding")
+def _embedding(call: MovedCall) -> Result:
+    """Rows of a table, which are an axis more behind all others."""
+    places = call.held(call.arguments["indices"])
+    if places is None or call.held(call.arguments["weight"]):
+        return None
+    return Held(call.again({"indices": places.node}), places.layout.with_sizes(call.shape))
+
+
 @rule("slice", "narrow")
 def _slice(call: MovedCall) -> Result:
     x, axis = call.source, _axis(call)
@@ -284,16 +304,35 @@ def _pad(call: MovedCall) -> Result:
 @rule("index")
 def _index(call: MovedCall) -> Result:
     """By constants, along axes side by side."""
-    x = call.source
-    indices = list(call.node.args[1])  # type: ignore[arg-type]
-    given = [axis for axis, index in enumerate(indices) if index is not None]
-    if x is None or not given or given != list(range(given[0], given[-1] + 1)) or x.layout.axis in given:
-        return None
-    if any(indices[axis].meta["val"].dtype == torch.bool for axis in given):
+    x, indices, given = call.source, list(call.arguments["indices"]), _indexed(call)
+    if x is None or not given:
         return None
     grown = len(call.shape) - x.layout.rank
     layout = x.layout.with_sizes(call.shape, x.layout.axis + (grown if given[0] < x.layout.axis else 0))
+    return Held(call.emit(aten.index.Tensor, x.node, _placed(x, indices, given)), layout)
+
+
+@rule("index_put")
+def _index_put(call: MovedCall) -> Result:
+    """One number, put where constants say, along axes side by side."""
+    x, indices, given = call.source, list(call.arguments["indices"]), _indexed(call)
+    if x is None or not given or sizes_of(call.arguments["values"]):
+        return None
+    return Held(call.again({"self": x.node, "indices": _placed(x, indices, given)}), x.layout)
+
+
+def _indexed(call: MovedCall) -> list[int]:
+    """The axes that constants which are no masks index; none where they are apart, or one is the batch's."""
+    indices, x = list(call.arguments["indices"]), call.source
+    given = [axis for axis, index in enumerate(indices) if index is not None]
+    if x is None or not given or given != list(range(given[0], given[-1] + 1)) or x.layout.axis in given:
+        return []
+    return [] if any(indices[axis].meta["val"].dtype == torch.bool for axis in given) else given
+
+
+def _placed(x: Held, indices: list[Any], given: list[int]) -> list[Any]:
+    """Indices, each where its axis is in what stands for the tensor."""
     places: list[Any] = [None] * (x.layout.place(given[-1]) + 1)
     for axis in given:
         places[x.layout.place(axis)] = indices[axis]
-    return Held(call.emit(aten.index.Tensor, x.node, places), layout)
+    return places

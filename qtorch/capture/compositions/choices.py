@@ -22,7 +22,7 @@ from qtorch.capture.compositions.conditions import (
     steps_from,
     table_of,
 )
-from qtorch.capture.compositions.known_values import known_value
+from qtorch.capture.compositions.known_values import computed_value, known_value
 from qtorch.capture.compositions.masks import filled, of_one_sample
 from qtorch.capture.compositions.table import decomposes, is_constant, result_shape, same_shape, shape_of, writer_of
 from qtorch.capture.nodes import operator_name
@@ -129,7 +129,39 @@ def _as_number(input: Any, dtype: Any = None, other: Any = None, non_blocking: b
     """A condition as 1 and 0; a constant in the type that an activation has, which is known without its numbers."""
     if is_constant(input):
         return None if other is None else aten.to.dtype(input, other.node.meta["val"].dtype)
+    if dtype is torch.float32 or other is not None:
+        cut = _cut_off(input)
+        if cut is not None:
+            return cut
     return _where(input, 1.0, 0.0) if is_condition(input) else None
+
+
+#: Types of whole numbers, by how many of them there are where they overflow soon; 0 of others.
+_WHOLE = {torch.int64: 0, torch.int32: 0, torch.int16: 0, torch.uint8: 256}
+
+
+def _cut_off(x: Any) -> Any:
+    """Whole numbers that were made of floats, as floats: a function of each number; None of others."""
+    if not isinstance(x, fx.Proxy) or operator_name(x.node) not in ("to", "_to_copy"):
+        return None
+    made = x.node.meta["val"].dtype
+    if made not in _WHOLE:
+        return None
+    source = fx.Proxy(x.node.args[0], x.tracer)  # type: ignore[arg-type]
+    if is_constant(source) or source.node.meta["val"].dtype is not torch.float32:
+        return None
+    whole = aten.trunc.default(source)
+    return aten.remainder.Scalar(whole, _WHOLE[made]) if _WHOLE[made] else whole
+
+
+@decomposes("add", "div", "mul", "sub")
+def _of_cut_off(input: Any, other: Any) -> Any:
+    """Of whole numbers that were made of floats, and become floats here."""
+    cut = [_cut_off(each) for each in (input, other)]
+    if all(each is None for each in cut):
+        return None
+    target: Any = writer_of(input).origin.target
+    return target(*(x if whole is None else whole for x, whole in zip((input, other), cut, strict=True)))
 
 
 def _side_by_side(here: Any, where: Any, elsewhere: Any) -> Any:
@@ -177,6 +209,10 @@ def _is_zero(x: Any) -> bool:
 
 
 def _is_finite(x: Any) -> bool:
-    """Whether an operand may be multiplied by zero: infinities that are known are not, nor constants of a file."""
+    """Whether an operand may be multiplied by zero: infinities that are known may not."""
     number = constant_number(x)
-    return math.isfinite(number) if number is not None else not is_constant(x)
+    if number is not None or not is_constant(x):
+        return number is None or math.isfinite(number)
+    with torch.no_grad():
+        value = computed_value(x.node, lambda _: True)
+    return isinstance(value, torch.Tensor) and bool(value.isfinite().all())

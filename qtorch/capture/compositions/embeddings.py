@@ -26,6 +26,8 @@ from qtorch.families.table_rows import rows_of_table
 
 aten = torch.ops.aten
 
+_PLACES = frozenset({"argmax", "argmin"})
+
 
 @decomposes("embedding")
 def _embedding_of_alike_samples(
@@ -81,11 +83,23 @@ def _index_select(input: Any, dim: int, index: Any) -> Any:
 def _one_hot(input: Any, dtype: Any = None, other: Any = None, non_blocking: bool = False, copy: bool = False) -> Any:
     """A vector with a one, as numbers, moved or not: a row of the matrix that has ones in its diagonal."""
     if operator_name(input.node) in MOVEMENTS:
-        return moved(input, _one_hot(fx.Proxy(input.node.args[0], input.tracer)))
+        return moved(input, _one_hot(fx.Proxy(input.node.args[0], input.tracer), dtype, other))
+    if operator_name(input.node) in _PLACES and (dtype is torch.float32 or other is not None):
+        return _place_as_number(input)
     if operator_name(input.node) != "one_hot" or is_constant(input):
         return None
     indices = fx.Proxy(input.node.args[0], input.tracer)
     return _rows(constant(indices, torch.eye(shape_of(input)[-1])), indices)
+
+
+def _place_as_number(place: Any) -> Any:
+    """Where an extremum stands, as a number: a row of a table of these numbers."""
+    given = schema_arguments(place.node)
+    source = fx.Proxy(given["self"], place.tracer)
+    size = None if given["dim"] is None else shape_of(source)[axis_of(source, given["dim"])]
+    if not isinstance(size, int):
+        return None
+    return aten.squeeze.dim(_rows(constant(place, torch.arange(float(size))[:, None]), place), -1)
 
 
 @decomposes("gather", "take_along_dim")

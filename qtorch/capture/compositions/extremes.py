@@ -31,3 +31,14 @@ def _beside_a_number(of_two: Any, limited: Any) -> Any:
 
 decomposes("maximum")(_beside_a_number(aten.maximum.default, aten.clamp_min.default))
 decomposes("minimum")(_beside_a_number(aten.minimum.default, aten.clamp_max.default))
+
+
+@decomposes("fmax")
+def _fmax(input: Any, other: Any) -> Any:
+    """The device has no number that is none."""
+    return aten.maximum.default(input, other)
+
+
+@decomposes("fmin")
+def _fmin(input: Any, other: Any) -> Any:
+    return aten.minimum.default(input, other)

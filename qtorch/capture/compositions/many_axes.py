@@ -13,6 +13,7 @@ from torch import fx, nn
 from qtorch.capture.compositions.table import MOST_AXES, is_one
 from qtorch.capture.emitting import emit, tensor_of
 from qtorch.capture.nodes import operator_name, schema_arguments
+from qtorch.families.arithmetic import squared_difference
 
 __all__ = ["merge_axes"]
 
@@ -39,7 +40,8 @@ def merge_axes(traced: fx.GraphModule) -> None:
         if operator_name(node) in _ALONG_AXES and value is not None and value.is_floating_point():
             _merge_others(traced, node)
             continue
-        if not isinstance(target, torch._ops.OpOverload) or torch.Tag.pointwise not in target.tags:
+        pointwise = isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags
+        if not pointwise and target is not squared_difference:
             continue
         if value is None or value.dim() <= MOST_AXES or not value.is_floating_point():
             continue

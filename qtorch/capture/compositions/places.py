@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from qtorch.capture.compositions.known_values import known_value, same_for_all
-from qtorch.capture.compositions.picked_elements import MOST_PIECES, even_runs, picked
+from qtorch.capture.compositions.picked_elements import MOST_PIECES, even_runs, picked, picked_by_line
 from qtorch.capture.compositions.table import (
     axis_of,
     concatenated,
@@ -106,24 +106,29 @@ def _gather(input: Any, dim: int, index: Any = None, indices: Any = None, sparse
     return _each_picked(input, axis, index) if places is None else picked(input, axis, places)
 
 
+def _told_once(index: Any) -> Tensor | None:
+    """A known index as it is for one sample, of as many axes as it has in the call; None where samples differ."""
+    value = known_value(same_for_all(index))
+    if value is not None and isinstance(index, fx.Proxy):
+        value = value.reshape(*[1] * (len(shape_of(index)) - value.dim()), *value.shape)
+    return value if value is not None and value.dim() and value.shape[0] == 1 else None
+
+
 def _each_picked(x: Any, axis: int, index: Any) -> Any:
-    """Elements that are picked one by one, of all axes of a sample as one."""
-    value, (batch, *sizes) = known_value(same_for_all(index)), shape_of(x)
-    if value is None or axis == 0 or value.dim() != len(sizes) + 1 or value.shape[0] != 1:
+    """Elements at places that are told one by one."""
+    value, (_, *sizes) = _told_once(index), shape_of(x)
+    if value is None or axis == 0 or value.dim() != len(sizes) + 1:
         return None
     given = (1, *result_shape(x)[1:])
     if any(wanted > size for i, (wanted, size) in enumerate(zip(given, (1, *sizes), strict=True)) if i != axis):
         return None
-    numbered = torch.arange(math.prod(sizes)).reshape(1, *sizes)
-    places = numbered.gather(axis, value.expand(given) % sizes[axis - 1])
-    taken = picked(reshaped(x, (batch, math.prod(sizes))), 1, places.flatten().tolist())
-    return None if taken is None else reshaped(taken, (batch, *places.shape[1:]))
+    return picked_by_line(x, axis, value.expand(given))
 
 
 def _places_of_all(x: Any, axis: int, index: Any) -> list[int] | None:
     """Places along an axis of ``x`` that are the same ones wherever they stand along all other axes."""
-    value, shape = known_value(same_for_all(index)), shape_of(x)
-    if value is None or axis == 0 or value.dim() != len(shape) or value.shape[0] != 1:
+    value, shape = _told_once(index), shape_of(x)
+    if value is None or axis == 0 or value.dim() != len(shape):
         return None
     line = value.movedim(axis, -1).reshape(-1, value.shape[axis])
     others = [i for i in range(1, len(shape)) if i != axis]
@@ -162,8 +167,8 @@ def _scatter(
 
 def _each_written(x: Any, axis: int, index: Any, src: Any, number: Any) -> Any:
     """``x`` with numbers of ``src``, or one number, at places that are told one by one, no place twice."""
-    value, (batch, *sizes) = known_value(same_for_all(index)), shape_of(x)
-    if value is None or axis == 0 or value.dim() != len(sizes) + 1 or value.shape[0] != 1:
+    value, (batch, *sizes) = _told_once(index), shape_of(x)
+    if value is None or axis == 0 or value.dim() != len(sizes) + 1:
         return None
     places, count = value.expand(1, *shape_of(index)[1:]), math.prod(sizes)
     if bool((torch.zeros(1, *sizes).scatter_add(axis, places, torch.ones(places.shape)) > 1).any()):
