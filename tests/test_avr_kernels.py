@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import qtorch
-from export.c.kernels import kernel_text
 from export.c.network import c_network
 from export.c.requantization import thresholds
 from export.c.short_requantization import Short, agrees, short_codes, short_requantization
@@ -28,6 +27,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import Accumulators
 from qtorch.row.row import Sample
+from tests.avr_arithmetic import little, on_an_uno
 from tests.shared_programs import failures
 from tests.table_kernels import by_table
 
@@ -299,22 +299,6 @@ def test_constants_beyond_the_reach_of_lpm_do_not_compile_on_avr() -> None:
         assert ('#error "expected less than 64512 bytes of constants on AVR' in text) == refused
 
 
-def _little(numbers: list[int], count: int) -> np.ndarray:
-    """int8 ``[N, count]``."""
-    return np.array([list((n % (1 << 8 * count)).to_bytes(count, "little")) for n in numbers], np.uint8).view(np.int8)
-
-
-def _arithmetic(kernel: str, body: str, inputs: np.ndarray, expected: np.ndarray) -> Replay:
-    """A function of ``firmware/c``, called by ``body`` on ``in`` and ``out``."""
-    header = (
-        f"#include <stdint.h>\n#define RAW_INPUT_SIZE {inputs.shape[1]}\n#define RAW_OUTPUT_SIZE {expected.shape[1]}\n"
-        "void raw_invoke(const int8_t *in, int8_t *out);\n"
-    )
-    includes = '#include "raw_model.h"\n#include <string.h>\n'
-    source = f"{includes}{kernel_text({kernel: ''})}\nvoid raw_invoke(const int8_t *in, int8_t *out) {{\n{body}}}\n"
-    return replay(UNO, {"raw_model.h": header, "raw_model.c": source}, "raw", inputs, expected)
-
-
 class TestArithmetic:
     pytestmark = on_avr
 
@@ -339,7 +323,7 @@ class TestArithmetic:
             [min(((a * b >> 8) + f) >> 24, 255) for a, b in ((s & 0xFFFF, m), (s, m & 0xFFFFFF), (s, m))]
             for s, m, f in numbers
         ]
-        inputs = np.concatenate([_little(moved, 3), _little(multiplier, 4), _little(fraction, 3)], 1)
+        inputs = np.concatenate([little(moved, 3), little(multiplier, 4), little(fraction, 3)], 1)
         body = """\
   __uint24 moved, fraction;
   uint32_t multiplier;
@@ -351,7 +335,7 @@ class TestArithmetic:
   out[2] = (int8_t)q_level_of_32_avr(moved, multiplier, fraction);
 """
         expected = np.array(levels, np.uint8).view(np.int8)
-        found = _arithmetic("requantize_avr", body, inputs, expected)
+        found = on_an_uno("requantize_avr", body, inputs, expected)
         assert found.mismatches == 0, found.first
 
     def test_the_high_word_of_a_product_is_exact(self) -> None:
@@ -364,7 +348,7 @@ class TestArithmetic:
         # Words that carry to the next by one, and that fall short of it by one.
         low = [(-x * y - (i >= half)) % 2**32 for i, (x, y) in enumerate(zip(a, b, strict=True))]
         words = [(x * y + (h << 32) + s) >> 32 for x, y, h, s in zip(a, b, high, low, strict=True)]
-        inputs = np.concatenate([_little(column, 4) for column in (a, b, high, low)], 1)
+        inputs = np.concatenate([little(column, 4) for column in (a, b, high, low)], 1)
         body = """\
   int32_t number[3];
   uint32_t low;
@@ -373,7 +357,7 @@ class TestArithmetic:
   const int32_t word = q_high_word(number[0], number[1], number[2], low);
   memcpy(out, &word, 4);
 """
-        found = _arithmetic("requantize", body, inputs, _little(words, 4))
+        found = on_an_uno("requantize", body, inputs, little(words, 4))
         assert found.mismatches == 0, found.first
 
     @pytest.mark.parametrize("name", NETWORKS)
@@ -394,6 +378,6 @@ class TestArithmetic:
                             {accumulators.low}, {accumulators.high});
 """
             exact = [_codes(accumulators, c, np.array([[s]]))[0, 0] for c, s in zip(channels, picked, strict=True)]
-            inputs = np.concatenate([_little(picked.tolist(), 3), channels[:, None].astype(np.int8)], 1)
-            result = _arithmetic("requantize_avr", body, inputs, np.array(exact, np.int8)[:, None])
+            inputs = np.concatenate([little(picked.tolist(), 3), channels[:, None].astype(np.int8)], 1)
+            result = on_an_uno("requantize_avr", body, inputs, np.array(exact, np.int8)[:, None])
             assert result.mismatches == 0, result.first

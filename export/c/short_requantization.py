@@ -12,7 +12,7 @@ each place at which TFLite Micro's code changes, around zero, and at the ends, t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -24,8 +24,11 @@ __all__ = ["Short", "short_codes", "short_requantization"]
 
 #: Of a fraction: the lowest of five bytes counts for nothing.
 _UNIT = 1 << 24
+Form: TypeAlias = Literal[16, 24, 32, 40]
 #: The fastest first.
-_FORMS: tuple[Literal[16, 24, 32], ...] = (16, 24, 32)
+_FORMS: tuple[Form, ...] = (16, 24, 40, 32)
+#: The least multiplier of form 40, a sum further of which outweighs what its product leaves out: it stays monotone.
+_FLATTEST = 1 << 18
 _NUDGES = np.array(sorted(range(-12, 13), key=abs), np.int64)
 
 
@@ -35,14 +38,15 @@ class Short:
 
     Attributes:
         form: bits of what is multiplied: 16 takes sums of 16 bits, beyond which the code is the highest, and
-            multipliers of 32; 24 takes sums and multipliers of 24; 32 takes sums of 24 and multipliers of 32.
+            multipliers of 32; 24 takes sums and multipliers of 24; 32 takes sums of 24 and multipliers of 32; 40 takes
+            the same, multipliers eight bits finer.
         origin: what is subtracted from the sums; the difference fits 24 bits with sign.
-        multiplier: in units of ``2**-32``.
+        multiplier: in units of ``2**-32``, of form 40 of ``2**-40``.
         above: fraction of sums from 0 up, in units of ``2**-24``, below 1.
         below: fraction of negative sums.
     """
 
-    form: Literal[16, 24, 32]
+    form: Form
     origin: np.ndarray
     multiplier: np.ndarray
     above: np.ndarray
@@ -58,16 +62,20 @@ def short_codes(short: Short, sums: np.ndarray, low: int, high: int) -> np.ndarr
     """Codes, int64 ``[C, K]``, of ``sums`` of that shape, as the processor computes them."""
     moved = sums - short.origin[:, None]
     fraction = np.where(sums >= 0, short.above[:, None], short.below[:, None])
-    level = (_product(moved, short.multiplier[:, None]) + fraction) >> 24
+    level = (_product(moved, short.multiplier[:, None], short.form) + fraction) >> 24
     if short.form == 16:
         level = np.where(moved >= 1 << 16, high - low, level)
     return np.where(moved < 0, low, low + np.minimum(level, high - low))
 
 
-def _product(moved: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
+def _product(moved: np.ndarray, multiplier: np.ndarray, form: Form) -> np.ndarray:
     """In units of ``2**-24`` of a level."""
-    product: np.ndarray = moved * multiplier >> 8
-    return product
+    product: np.ndarray = moved * multiplier
+    if form != 40:
+        return product >> 8
+    # Of products of bytes below the lowest of the result the high byte counts, or nothing.
+    (s0, s1), (m0, m1) = ((number & 255, number >> 8 & 255) for number in (moved, multiplier))
+    return product - s0 * m0 - ((s1 * m0 & 255) + (s0 * m1 & 255) << 8) >> 16
 
 
 @remembered
@@ -97,12 +105,13 @@ def agrees(accumulators: Accumulators, short: Short) -> bool:
     return bool((short_codes(short, points, low, high) == exact).all())
 
 
-def _solved(accumulators: Accumulators, form: Literal[16, 24, 32]) -> Short | None:
+def _solved(accumulators: Accumulators, form: Form) -> Short | None:
     """Multipliers near the real ones, with fractions that satisfy every threshold."""
     mantissa, shift = (t.numpy().astype(np.float64) for t in accumulators.multiplier)
     real = mantissa * 2.0 ** (shift + 1)  # in units of 2**-32
+    scaled = real * 2.0**8 if form == 40 else real
     limit = 1 << (24 if form == 24 else 32)
-    if real.min(initial=1.0) < 1 or real.max(initial=0.0) >= limit - 16:
+    if scaled.min(initial=_FLATTEST) < (_FLATTEST if form == 40 else 1) or scaled.max(initial=0.0) >= limit - 16:
         return None
     changes = thresholds(accumulators)
     if not len(changes.codes):  # one code for all
@@ -122,9 +131,9 @@ def _solved(accumulators: Accumulators, form: Literal[16, 24, 32]) -> Short | No
     multiplier, above, below = (np.zeros_like(origin) for _ in range(3))
     missing = np.ones(len(origin), bool)
     for nudge in _NUDGES:
-        tried = np.maximum(np.rint(real).astype(np.int64) + nudge, 1)
-        needed = levels - _product(reached, tried[:, None])
-        allowed = levels - 1 - _product(missed, tried[:, None])
+        tried = np.maximum(np.rint(scaled).astype(np.int64) + nudge, 1)
+        needed = levels - _product(reached, tried[:, None], form)
+        allowed = levels - 1 - _product(missed, tried[:, None], form)
         bounds = []
         for side in (1, -1):
             at = changes.occurs & fits & ((changes.sums >= 0) == (side > 0))

@@ -32,6 +32,11 @@ Q_ONCE uint8_t q_level_32_once_avr(__uint24 moved, uint32_t multiplier, __uint24
   return q_level_of_32_avr(moved, multiplier, fraction);
 }
 
+Q_ONCE uint8_t q_level_40_once_avr(__uint24 moved, uint32_t multiplier, __uint24 fraction) {
+  if (moved & 0x800000) return 0;
+  return q_level_of_40_avr(moved, multiplier, fraction);
+}
+
 Q_KERNEL int8_t q_code_of_level_avr(uint8_t level, int low, int range) {
   return (int8_t)(low + (level > range ? range : level));
 }

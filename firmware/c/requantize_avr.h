@@ -3,7 +3,8 @@
 //
 // level = ((moved * multiplier >> 8) + fraction) >> 24, where moved is the sum less the channel's origin; 0 where that
 // is negative. Q_LEVEL_16 takes moved below 2^16, beyond which the level is the highest, and a multiplier of 32 bits;
-// Q_LEVEL_24 takes moved below 2^23 and a multiplier of 24 bits; Q_LEVEL_32 the larger of both.
+// Q_LEVEL_24 takes moved below 2^23 and a multiplier of 24 bits; Q_LEVEL_32 the larger of both. Q_LEVEL_40 takes a
+// multiplier that is 2^8 times as large, for >> 16: of products of bytes below that the high byte counts, or nothing.
 //
 // A channel in flash, low bytes first: bias less origin (3 bytes), multiplier (3 or 4), fraction (3). Where it splits,
 // the fraction is that of sums below 0, and there follow what moved is for a sum of 0 (3) and the fraction from there
@@ -16,6 +17,7 @@
 #define Q_LEVEL_16 16
 #define Q_LEVEL_24 24
 #define Q_LEVEL_32 32
+#define Q_LEVEL_40 40
 
 Q_KERNEL __uint24 q_flash_u24(const uint8_t **address) {
   __uint24 found;
@@ -64,6 +66,19 @@ Q_KERNEL uint8_t q_level_of_16_avr(uint16_t moved, uint32_t multiplier, __uint24
   return (uint8_t)(level > 255 ? 255 : level);
 }
 
+Q_KERNEL uint8_t q_level_of_40_avr(__uint24 moved, uint32_t multiplier, __uint24 fraction) {
+  uint16_t level;
+  uint8_t zero;
+  __asm__("clr %[zero]\n\tmul %C[s], %D[m]\n\tmovw %A[h], r0\n\t"                                              //
+          Q_ONTO_2("%B[s]", "%D[m]") Q_ONTO_2("%C[s]", "%C[m]")                                                //
+          Q_ONTO_1("%A[s]", "%D[m]") Q_ONTO_1("%B[s]", "%C[m]") Q_ONTO_1("%C[s]", "%B[m]")                     //
+          Q_ONTO_0("%A[s]", "%C[m]") Q_ONTO_0("%B[s]", "%B[m]") Q_ONTO_0("%C[s]", "%A[m]")                     //
+          Q_BELOW_0("%A[s]", "%B[m]") Q_BELOW_0("%B[s]", "%A[m]") "clr __zero_reg__"                           //
+          : [f] "+r"(fraction), [h] "=&r"(level), [zero] "=&r"(zero)
+          : [s] "r"(moved), [m] "r"(multiplier));
+  return (uint8_t)(level > 255 ? 255 : level);
+}
+
 // One more byte of level than the others have.
 #define Q_ONTO_3_OF_6(a, b) "mul " a ", " b "\n\tadd %A[h], r0\n\tadc %B[h], r1\n\tadc %C[h], %[zero]\n\t"
 #define Q_CARRY_6 "adc %C[h], %[zero]\n\t"
@@ -96,6 +111,7 @@ Q_KERNEL int8_t q_level_code_avr(__uint24 sum, const uint8_t *channel, int form,
   if (splits && moved >= q_flash_u24(&channel)) fraction = q_flash_u24(&channel);
   const uint8_t level = form == Q_LEVEL_16   ? q_level_of_16_avr((uint16_t)moved, multiplier, fraction)
                         : form == Q_LEVEL_24 ? q_level_of_24_avr(moved, (__uint24)multiplier, fraction)
+                        : form == Q_LEVEL_40 ? q_level_of_40_avr(moved, multiplier, fraction)
                                              : q_level_of_32_avr(moved, multiplier, fraction);
   return (int8_t)(level > high - low ? high : low + level);
 }
