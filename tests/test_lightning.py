@@ -110,7 +110,11 @@ def test_bad_configuration_is_refused_at_once(arguments: dict[str, Any], words: 
         ({"start": 8}, {}, "before the last"),
         ({"start": 1.0, "freeze_batch_norm": None}, {}, "before the last"),
         ({"start": 0.5, "freeze_observers": 1, "freeze_batch_norm": None}, {}, "freeze_observers"),
-        ({"start": 0.5}, {"max_epochs": -1, "max_time": "00:00:01:00"}, "qat.start: .*neither trainer.max_epochs nor"),
+        (
+            {"start": 0.5},
+            {"max_epochs": -1, "max_time": "00:00:01:00"},
+            "qat.start: .*neither trainer.max_epochs nor max_steps of batches that can be counted",
+        ),
         ({"start": 2}, {"max_epochs": -1}, "qat.freeze_batch_norm: .*got share 0.8"),
         ({"start": 5}, {"max_steps": 3}, "before the last of 1, "),
     ],
@@ -134,15 +138,15 @@ def test_an_early_stop_of_float_training_begins_quantized_training() -> None:
 
 
 class Restless(SmallModule):
-    """Three steps of its own in every batch, which no trainer can foresee."""
+    """Steps of its own in every batch, or in one of several, which no trainer can foresee."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 3, every: int = 1) -> None:
         super().__init__()
-        self.automatic_optimization = False
+        self.automatic_optimization, self.steps, self.every = False, steps, every
 
     def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         optimizer: Any = self.optimizers()
-        for _ in range(3):
+        for _ in range(self.steps if batch_idx % self.every == 0 else 0):
             optimizer.zero_grad()
             self.manual_backward(nn.functional.mse_loss(self.net(batch[0]), batch[1]))
             optimizer.step()
@@ -150,7 +154,7 @@ class Restless(SmallModule):
 
 def test_a_run_that_ends_in_float_is_calibrated() -> None:
     pl.seed_everything(0, verbose=False)
-    module, trainer = Restless(), small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=-1, max_steps=24)
+    module, trainer = Restless(), small_trainer(QuantizationAwareTraining(start=0.5), max_epochs=-1, max_steps=15)
     with pytest.warns(UserWarning, match="calibrated, no more"):
         trainer.fit(module, datamodule=SmallData())
     require_exact(module)

@@ -50,7 +50,7 @@ def test_what_is_packed_comes_back(state: Any) -> None:
             return len(one) == len(other) and all(map(same, one, other))
         return bool(one == other)
 
-    assert packed(state).dtype == torch.uint8
+    assert packed(state).dtype == torch.int16
     assert same(state, unpacked(packed(state)))
 
 
@@ -92,6 +92,54 @@ def test_an_average_of_a_runs_states_is_one_and_of_other_ranges_is_none() -> Non
     other = mean.state_dict()
     with pytest.raises(BadCheckpoint, match=r"expected the bytes that were saved, .*average the parameters alone"):
         qat.load_state_dict({name: 0.5 * one[name] + 0.5 * other[name] for name in one})
+
+
+def averaged(kind: str, states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """As loops of their own do it, over all entries."""
+    mean = {name: each.clone() for name, each in states[0].items()}
+    for state in states[1:]:
+        for name, each in state.items():
+            if kind == "exponential":
+                mean[name] = 0.999 * mean[name] + (1 - 0.999) * each
+            else:
+                mean[name] += each
+    if kind == "sum":
+        mean = {n: m / len(states) if m.is_floating_point() else m // len(states) for n, m in mean.items()}
+    return mean
+
+
+@pytest.mark.parametrize("kind", ["exponential", "sum"])
+@pytest.mark.parametrize("count", [3, 20])
+def test_averages_of_many_states_of_a_run_are_one(kind: str, count: int) -> None:
+    """Floats next to the integers that they were, and sums beyond what a byte holds."""
+    qat, again = quantized(), qtorch.prepare(layers(1), X[:1])
+    again.load_state_dict(averaged(kind, [qat.state_dict() for _ in range(count)]))
+    assert again.mode is Mode.QUANTIZED
+    assert {n: float(q.scale) for n, q in qtorch.quantizers(again).items()} == {
+        n: float(q.scale) for n, q in qtorch.quantizers(qat).items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+@pytest.mark.parametrize("choices", [{}, {"scales": "lsq"}, {"observer": "moving_average"}])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_distributed_checkpoint_fills_a_network_that_was_just_prepared(
+    tmp_path: Path, choices: dict[str, Any], frozen: bool
+) -> None:
+    """It reads into the tensors that are there, of the sizes that they have."""
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    qat = quantized(**choices)
+    if frozen:
+        qtorch.freeze_batch_norm(qat)
+    else:
+        qat.train()(X)
+        qat.eval()
+    checkpoint.save({"net": qat.state_dict()}, checkpoint_id=str(tmp_path / "it"), no_dist=True)
+    again = qtorch.prepare(layers(1), X[:1], QuantizationConfig(**choices))
+    there = {"net": again.state_dict()}
+    checkpoint.load(there, checkpoint_id=str(tmp_path / "it"), no_dist=True)
+    again.load_state_dict(there["net"])
+    assert torch.equal(again.eval()(X), qat(X))
 
 
 def test_a_state_of_a_version_before_is_loaded() -> None:

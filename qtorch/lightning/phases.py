@@ -74,9 +74,11 @@ class Phases:
             if total < 0:
                 raise BadConfiguration(
                     where=f"qat.{name}",
-                    expected="a whole epoch, as neither trainer.max_epochs nor max_steps says when the run ends",
+                    expected="a whole epoch, as neither trainer.max_epochs nor max_steps of batches that can be "
+                    "counted says when the run ends",
                     got=f"share {point}",
-                    remedy="set one of them, or give qat.start, qat.freeze_batch_norm and the others as epochs",
+                    remedy="set one of them, and trainer.limit_train_batches where the data have no length, or give "
+                    "qat.start, qat.freeze_batch_norm and the others as epochs",
                 )
             return round(point * total)
 

@@ -29,6 +29,9 @@ def epochs_of(trainer: pl.Trainer) -> int:
         return epochs
     # With several optimizers the trainer counts the steps of each.
     steps = math.ceil(batches / trainer.accumulate_grad_batches) * max(len(trainer.optimizers), 1)
+    if not trainer.lightning_module.automatic_optimization and trainer.current_epoch and trainer.global_step:
+        # A module that steps by itself says by its epochs so far how often it does.
+        steps = math.ceil(trainer.global_step / trainer.current_epoch)
     most = math.ceil(trainer.max_steps / steps)
     return most if epochs < 0 else min(epochs, most)
 

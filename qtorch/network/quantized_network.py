@@ -218,7 +218,11 @@ class QuantizedNetwork(CapturedNetwork):
         always = {"format": FORMAT, "ops": self.ops, "config": self.origin.config.as_options(), "mode": mode.value}
         seldom = {"batch_normalized": normalized, "rows": rows, "post_training": self.origin.post_training}
         said = {name: value for name, value in seldom.items() if value}
-        return packed({**always, "norms_frozen": self.norms_frozen, **said})
+        state = {**always, "norms_frozen": self.norms_frozen, **said}
+        # Of the same size before training as behind it.
+        norms = [name for name, op in self.named_modules() if isinstance(op, QuantizedOp) and op.norm is not None]
+        later = {"mode": Mode.QUANTIZED.value, "norms_frozen": False, "batch_normalized": norms}
+        return packed(state, longest={**state, **later})
 
     def set_extra_state(self, state: Any) -> None:
         """Compute what the saved network computed; its ranges follow, so they can't be looked at here."""

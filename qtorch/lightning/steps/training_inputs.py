@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.data import sized_len
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from qtorch.lightning.steps.batches import batches_of, transferred
@@ -44,6 +45,12 @@ def training_inputs(trainer: pl.Trainer, pl_module: pl.LightningModule, most: in
 
 
 def _epoch_length(trainer: pl.Trainer) -> int | None:
-    """Batches of an epoch of a loader that may have no end; ``None``: all that there are."""
+    """Batches of an epoch of a loader that may have no end, no more than the run takes; ``None``: all there are."""
     loader, count = trainer.train_dataloader, trainer.num_training_batches
-    return None if hasattr(loader, "__len__") or isinstance(count, float) else count
+    parts = list(loader.values()) if isinstance(loader, dict) else loader
+    # A DataLoader of a stream has the method, and no length.
+    if all(sized_len(each) is not None for each in (parts if isinstance(parts, list | tuple) else [parts])):
+        return None
+    if not isinstance(count, float):
+        return count
+    return trainer.max_steps * trainer.accumulate_grad_batches if trainer.max_steps > 0 else None
