@@ -150,3 +150,14 @@ def test_a_state_of_a_version_before_is_loaded() -> None:
         {name: unpacked(each) if name.endswith("_extra_state") else each for name, each in qat.state_dict().items()}
     )
     assert torch.equal(again.eval()(X), qat.eval()(X))
+
+
+@pytest.mark.parametrize("choices", [{}, {"scales": "lsq"}, {"weight_bits": 4}])
+def test_a_network_that_was_emptied_takes_it(choices: dict[str, Any]) -> None:
+    """Memory that nothing has written to yet is filled here with what it may hold."""
+    qat, other = quantized(**choices), quantized(**choices)
+    state = copy.deepcopy(qat.state_dict())
+    other.to_empty(device="cpu")
+    other._apply(lambda tensor: torch.full_like(tensor, 3) if tensor.is_floating_point() else tensor)
+    other.load_state_dict(state)
+    assert torch.equal(other.eval()(X), qat.eval()(X))

@@ -155,4 +155,6 @@ class WeightGrid:
 
     def move(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Follow the layer to another device."""
-        self.clip, self.step, self.highest = (moved(tensor, fn) for tensor in (self.clip, self.step, self.highest))
+        self.clip, self.step = moved(self.clip, fn), moved(self.step, fn)
+        # No state has it, so that it is not what to_empty leaves of it.
+        self.highest = torch.full_like(moved(self.highest, fn), float(self.limit))
