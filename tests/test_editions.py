@@ -165,3 +165,12 @@ def test_the_page_has_the_table_of_all_editions() -> None:
     assert editions_table() in page
     for name in EDITIONS:
         assert f"`{name}`" in page
+
+
+def test_faults_of_one_effect_are_those_among_all() -> None:
+    """What is not said as another says the same stays unsaid, whichever effect is asked for."""
+    file = there_and_back()
+    for each in EDITIONS.values():
+        found = faults_in(file, each, "host")
+        for effect in ("refused", "not linked", "other codes"):
+            assert faults_in(file, each, "host", effect=effect) == tuple(f for f in found if f.fault.effect == effect)

@@ -90,6 +90,39 @@ def test_thresholds_are_where_codes_change() -> None:
     assert (before < found.codes)[found.occurs].all()
 
 
+@pytest.mark.parametrize("octave", [-31, -20, -9, -3, 0, 3])
+@pytest.mark.parametrize("near", [2, 0])
+def test_every_threshold_is_found_of_any_multiplier(octave: int, near: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From multipliers of 0 to those that shift to the left, of channels of few sums and of many; those too that do not
+    lie where they are looked for first."""
+    monkeypatch.setattr(module, "_NEAR", near)
+    rng = np.random.default_rng(octave + 33)
+    least, greatest = np.array([-(2**27), 17, -300, 5, -90]), np.array([2**27, 2**20, 300, 5, -7])
+    for _ in range(40):
+        multiplier = quantize_multiplier(torch.from_numpy(2.0 ** rng.uniform(octave - 2, octave, len(least))))
+        low, high = sorted(rng.integers(-128, 128, 2).tolist())
+        given = Accumulators(
+            np.zeros(5, np.int64), multiplier, int(rng.integers(-128, 128)), low, high, least, greatest
+        )
+        found = thresholds(given)
+        begins, ends = (exact_codes(given, sums[:, None]) for sums in (least, greatest))
+        np.testing.assert_array_equal(found.occurs, (begins < found.codes) & (ends >= found.codes))
+        there = found.sums.clip(least[:, None] + 1, np.maximum(greatest, least + 1)[:, None])
+        assert (there == found.sums)[found.occurs].all()
+        assert (exact_codes(given, there) >= found.codes)[found.occurs].all()
+        assert (exact_codes(given, there - 1) < found.codes)[found.occurs].all()
+
+
+def test_layers_that_are_alike_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network is planned several times, and each plan has accumulators of its own."""
+    first = requantization(accumulators([0.0171, 0.023], -128, -128, 127))
+    monkeypatch.setattr(module, "_positive", None)
+    assert requantization(accumulators([0.0171, 0.023], -128, -128, 127)) is first
+    for other in ([0.0171, 0.024], -128, -128, 127), ([0.0171, 0.023], -127, -128, 127):
+        with pytest.raises(TypeError):
+            requantization(accumulators(*other))
+
+
 def test_a_layer_that_rounds_both_ways_has_no_short_form() -> None:
     """TFLite Micro rounds ties away from zero: one straight line can't do that on both sides."""
     assert module._positive(accumulators([0.0071], 0, -128, 127)) is None

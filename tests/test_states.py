@@ -12,8 +12,10 @@ import pytest
 from export.c.compiled import build_c, run_built, run_c
 from export.c.network import c_network
 from export.c.source import c_source
+from export.graph import interpret as module
 from export.graph.interpret import interpret, interpret_sequence
 from export.graph.ir import Graph, MalformedGraph, Node, State, Value, check
+from export.graph.parts import parts_of
 from export.parity.outputs import compare_file, parity
 from export.tflite.reader import read_tflite
 from export.tflite.writer import nodes_of_operators, write_tflite
@@ -125,6 +127,22 @@ def test_sequences_side_by_side_are_sequences_alone(seed: int) -> None:
     inputs = runs(graph, 24, seed)
     alone = [of_reference(graph, tuple(np.split(a, 4)[i] for a in inputs), 1) for i in range(4)]
     require_equal(of_reference(graph, inputs, 4), tuple(map(np.concatenate, zip(*alone, strict=True))))
+
+
+def test_parts_make_of_all_runs_what_the_whole_makes_run_by_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes around states take runs at once, a few at a time too; between them they take one after another."""
+    monkeypatch.setattr(module, "_TOGETHER", 100)
+    parts = 0
+    for seed in SEEDS:
+        graph = drawn(seed)
+        inputs, cut = runs(graph, 24, seed), parts_of(graph)
+        parts += len(cut) > 1
+        assert [node for part in cut for node in part.nodes] == list(graph.nodes)
+        assert sum(len(part.states) for part in cut) == len(graph.states)
+        whole = interpret_sequence(graph, inputs, every=True, sequences=4)
+        found = interpret_sequence(graph, inputs, sequences=4)
+        require_equal(tuple(found.values()), tuple(whole[name] for name in graph.outputs))
+    assert parts > len(SEEDS) // 4
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,18 @@ int main(void) {{
     assert subprocess.run(program, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_vectors_of_inputs_that_were_given_have_their_outputs(batch: int) -> None:
+    """They stand first, whole samples with what the integers made of them, and drawn ones fill up."""
+    model, codes = of_outputs(batch), RNG.integers(-128, 128, (5 * batch, 4)).astype(np.int8)
+    request = Request("m", "m.tflite", board("host"), edition(board("host").edition), samples=80)
+    text = compile_file(model, request, codes).files["m_test_vectors.h"].decode()
+    given, expected = vectors(text, "input"), vectors(text, "output")
+    np.testing.assert_array_equal(given[:5].reshape(codes.shape), codes)
+    found = [array.reshape(len(given), -1) for array in TFLM.run(model, (given.reshape(-1, 4).astype(np.int8),))]
+    np.testing.assert_array_equal(np.concatenate(found, 1), expected)
+
+
 def write(folder: Path, made: CompiledFile) -> None:
     for path, content in made.firmware.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -42,8 +42,9 @@ TEST_VECTORS = 32
 
 
 def device_headers(
-    name: str, files: WrittenModel, interface: Interface | None, codes: tuple[np.ndarray, ...], edition: Edition
-) -> dict[str, str]:
+    name: str, files: WrittenModel, interface: Interface | None, codes: tuple[np.ndarray, ...], edition: Edition,
+    outputs: tuple[np.ndarray, ...] | None = None,
+) -> dict[str, str]:  # fmt: skip
     """Text by file name.
 
     Args:
@@ -52,6 +53,7 @@ def device_headers(
         interface: what is known of its numbers.
         codes: inputs as the device stores them, of which test vectors are made.
         edition: of TFLite Micro, that the export is for.
+        outputs: the codes that the integers make of ``codes``, where they are known.
     """
     model, arena_bytes = files.file.data, files.file.arena_bytes
     methods = tuple(dict.fromkeys(m for node in files.final.nodes for m in tflite_cell(node.op).registered(node.attrs)))
@@ -62,7 +64,7 @@ def device_headers(
     texts = {
         **headers.model_data(name, model, files.layouts),
         f"{name}_op_resolver.h": headers.op_resolver(name, methods, resource_variables(contents)),
-        **c_headers(name, files.graph, files.layouts, interface, codes),
+        **c_headers(name, files.graph, files.layouts, interface, codes, outputs),
     }
     if arena_bytes:
         plan = files.file.plan.words if files.file.plan and files.file.plan.data else ""
@@ -71,7 +73,7 @@ def device_headers(
     floats = any(files.final.values[each].dtype == "float32" for each in (*files.final.inputs, *files.final.outputs))
     # What an operator gives in a run hangs on the runs before it, which such a header knows nothing of.
     if not floats and not files.final.states:
-        checks = layer_checks(model, files.final, _picked(files.final, codes))
+        checks = layer_checks(model, files.final, _picked(files.final, files.final.inputs, codes))
         texts[f"{name}_layer_checks.h"] = layer_checks_header(name, checks)
     if files.metadata is not None:
         texts[f"{name}_metadata.h"] = metadata_header(name, files.metadata, arena_bytes, model)
@@ -91,7 +93,7 @@ def _refused(library: str, model: bytes, edition: Edition) -> str:
     if not having or edition in having:
         return ""
     newest = max(having, key=lambda each: each.source)
-    met = [each for each in faults_in(model, newest, "host") if each.fault.effect == "refused"]
+    met = faults_in(model, newest, "host", effect="refused")
     if not met:
         return ""
     return (
@@ -101,8 +103,9 @@ def _refused(library: str, model: bytes, edition: Edition) -> str:
 
 
 def c_headers(
-    name: str, graph: Graph, layouts: Sequence[TensorLayout], interface: Interface | None, codes: tuple[np.ndarray, ...]
-) -> dict[str, str]:
+    name: str, graph: Graph, layouts: Sequence[TensorLayout], interface: Interface | None,
+    codes: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...] | None = None,
+) -> dict[str, str]:  # fmt: skip
     """The two headers that plain C has use for as well: scaling, and vectors. Text by file name.
 
     Args:
@@ -111,11 +114,17 @@ def c_headers(
         layouts: of the inputs and outputs of the file or of the plain C.
         interface: what is known of its numbers.
         codes: inputs as the device stores them, of which test vectors are made.
+        outputs: the codes that the integers make of them, where they are known; computed without.
     """
-    chosen = _picked(graph, codes)
+    chosen = _picked(graph, graph.inputs, codes)
     count = len(chosen[0]) // graph.values[graph.inputs[0]].rows
-    found = interpret_sequence(graph, chosen)
-    outputs = [found[name].reshape(count, -1) for name in graph.outputs]
+    # With states a run hangs on those before it, which are others among the picked ones.
+    if outputs is None or graph.states:
+        found = interpret_sequence(graph, chosen)
+        made = tuple(found[name] for name in graph.outputs)
+    else:
+        made = _picked(graph, graph.outputs, outputs)
+    expected = [array.reshape(count, -1) for array in made]
     sources, sinks = (
         tuple(q for n in names if (q := graph.values[n].qparams)) for names in (graph.inputs, graph.outputs)
     )
@@ -129,20 +138,20 @@ def c_headers(
         f"{name}_test_vectors.h": headers.test_vectors(
             name,
             np.concatenate(inputs, 1),
-            np.concatenate(outputs, 1),
+            np.concatenate(expected, 1),
             sequence=bool(graph.states),
             inputs_of=tuple(each.shape[1] for each in inputs),
-            outputs_of=tuple(each.shape[1] for each in outputs),
+            outputs_of=tuple(each.shape[1] for each in expected),
         ),
     }
 
 
-def _picked(graph: Graph, codes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The inputs that become test vectors, evenly among all; of a batch of several, whole batches."""
-    batches = [graph.values[name].rows for name in graph.inputs]
-    runs = len(codes[0]) // batches[0]
+def _picked(graph: Graph, names: Sequence[str], arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Of inputs or outputs what becomes test vectors, evenly among all; of a batch of several, whole batches."""
+    batches = [graph.values[name].rows for name in names]
+    runs = len(arrays[0]) // batches[0]
     picked = np.linspace(0, runs - 1, min(TEST_VECTORS, runs)).astype(int)
     return tuple(
         array.reshape(runs, batch, *array.shape[1:])[picked].reshape(-1, *array.shape[1:])
-        for array, batch in zip(codes, batches, strict=True)
+        for array, batch in zip(arrays, batches, strict=True)
     )

@@ -6,17 +6,22 @@ both sides of each place where the code changes. There are at most 255 such plac
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 
-from export.c.remembered import remembered
+from export.c.remembered import remembered, remembered_by
 from qtorch.numbers.fixedpoint import Multiplier, requantize
 from qtorch.row.kernel_call import Accumulators
 
 __all__ = ["Channels", "Thresholds", "exact_codes", "requantization", "thresholds"]
+
+#: How far the sum at which a code begins may lie from the real quotient and still be found there: both roundings
+#: together move it by less.
+_NEAR = 2
 
 
 @dataclass(frozen=True)
@@ -54,20 +59,50 @@ def exact_codes(accumulators: Accumulators, sums: np.ndarray) -> np.ndarray:
     return scaled + accumulators.zero_point
 
 
+@remembered  # several arithmetics are tried on them
 def thresholds(accumulators: Accumulators) -> Thresholds:
     """Where the codes of each channel change, from the exact arithmetic itself."""
     codes = np.arange(accumulators.low + 1, accumulators.high + 1, dtype=np.int64)
-    low = np.repeat(accumulators.least[:, None] - 1, len(codes), 1)  # taken to lie below the threshold
-    high = np.repeat(accumulators.greatest[:, None], len(codes), 1)
-    reached = exact_codes(accumulators, high) >= codes
+    # The lower end is taken to lie below the threshold.
+    low, high = _around(accumulators, codes)
     while np.any(high - low > 1):
         middle = (low + high) >> 1
         above = exact_codes(accumulators, middle) >= codes
         low, high = np.where(above, low, middle), np.where(above, middle, high)
+    reached = exact_codes(accumulators, high) >= codes
     return Thresholds(codes, high, reached & (high > accumulators.least[:, None]))
 
 
+def _around(accumulators: Accumulators, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums between which each threshold lies, int64 ``[C, K]`` each: beside the real quotient where the exact
+    arithmetic says so, else the least but one and the greatest of all."""
+    least, greatest = accumulators.least[:, None] - 1, accumulators.greatest[:, None]
+    mantissa, shift = (t.numpy().astype(np.float64)[:, None] for t in accumulators.multiplier)
+    # Of a multiplier of 0 no quotient is near.
+    real = np.where(mantissa > 0, mantissa, 1) * 2.0 ** (shift - 31)
+    near = np.floor((codes - accumulators.zero_point - 0.5) / real).clip(-(2.0**40), 2.0**40).astype(np.int64)
+    low, high = (near - _NEAR).clip(least, greatest), (near + _NEAR).clip(least + 1, greatest)
+    below = (low == least) | (exact_codes(accumulators, np.maximum(low, least + 1)) < codes)
+    above = (high == greatest) | (exact_codes(accumulators, high) >= codes)
+    right = below & above
+    return np.where(right, low, least), np.where(right, high, greatest)
+
+
+def _content(accumulators: Accumulators) -> Hashable:
+    arrays = (
+        accumulators.bias,
+        *(t.numpy() for t in accumulators.multiplier),
+        accumulators.least,
+        accumulators.greatest,
+    )
+    return (
+        accumulators.zero_point, accumulators.low, accumulators.high,
+        *(array.tobytes() for array in arrays),
+    )  # fmt: skip
+
+
 @remembered
+@remembered_by(_content)  # a network is planned in several ways, each with accumulators of its own
 def requantization(accumulators: Accumulators) -> Channels:
     """The shortest form that is exact on every sum between ``least`` and ``greatest``.
 

@@ -126,25 +126,23 @@ def _emulated(model: ModelInFile, inputs: ComparedInputs) -> np.ndarray | None:
     if samples <= _EMULATED:
         return inputs.codes[0]
     given = min(inputs.given, _EMULATED // 2)
-    return _picked(model, inputs, np.r_[:given, samples - (_EMULATED - given) : samples])[0]
+    return _picked(inputs.codes[:1], samples, np.r_[:given, samples - (_EMULATED - given) : samples])[0]
 
 
-def _picked(model: ModelInFile, inputs: ComparedInputs, which: np.ndarray) -> tuple[np.ndarray, ...]:
+def _picked(arrays: tuple[np.ndarray, ...], samples: int, which: np.ndarray) -> tuple[np.ndarray, ...]:
     """Some samples' codes."""
-    samples = inputs.runs(model)
-    return tuple(
-        codes.reshape(samples, -1, *codes.shape[1:])[which].reshape(-1, *codes.shape[1:]) for codes in inputs.codes
-    )
+    return tuple(codes.reshape(samples, -1, *codes.shape[1:])[which].reshape(-1, *codes.shape[1:]) for codes in arrays)
 
 
-def _vectors(model: ModelInFile, inputs: ComparedInputs) -> tuple[np.ndarray, ...]:
-    """Codes of which test vectors are made: those that were given, which are what a device will meet, and more of the
-    drawn ones the fewer they are."""
+def _vectors(model: ModelInFile, inputs: ComparedInputs) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Codes of which test vectors are made, of inputs and outputs: those that were given, which are what a device will
+    meet, and more of the drawn ones the fewer they are."""
     given, every = inputs.given, inputs.runs(model)
     if not given:
-        return inputs.codes
+        return inputs.codes, inputs.outputs
     drawn = np.linspace(given, every - 1, min(max(0, TEST_VECTORS - given), every - given)).astype(int)
-    return _picked(model, inputs, np.r_[:given, drawn])
+    which = np.r_[:given, drawn]
+    return _picked(inputs.codes, every, which), _picked(inputs.outputs, every, which)
 
 
 def _assembled(
@@ -154,11 +152,11 @@ def _assembled(
     name, target, form, left_out = request.name, request.target, written.form, written.left_out
     faults = faults_of_file(model, request)
     engines |= written.engines
-    vectors = _vectors(model, inputs)
+    vectors, outputs = _vectors(model, inputs)
     if form is None:
-        headers = c_headers(name, model.core, layouts, None, vectors)
+        headers = c_headers(name, model.core, layouts, None, vectors, outputs)
     else:
-        headers = device_headers(name, form.written, None, vectors, request.edition)
+        headers = device_headers(name, form.written, None, vectors, request.edition, outputs)
     editions = editions_of(model.data, target.cpu, partial(in_given_file, model))
     metrics = file_metrics(model, request, layouts, c, counted, form, left_out, faults)
     metrics |= {"fewer": fewer} if fewer else {}

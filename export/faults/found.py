@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.faults import cmsis_nn, esp_nn, tflm
-from export.faults.fault import Fault, Operator
+from export.faults.fault import Effect, Fault, Operator
 from export.tflite.contents import read_contents
 from export.tflite.file_data import FileContents, FileSubgraph
 from qtorch.editions.edition import Edition
@@ -137,7 +137,9 @@ def _is_constant(subgraph: FileSubgraph, index: int, buffer: int, size: int) -> 
     return bool(buffer and size) and index not in subgraph.inputs
 
 
-def faults_in(model: bytes, edition: Edition, cpu: str, where: str = "model") -> tuple[Finding, ...]:
+def faults_in(
+    model: bytes, edition: Edition, cpu: str, where: str = "model", effect: Effect | None = None
+) -> tuple[Finding, ...]:
     """What an edition computes otherwise than the newest TFLite Micro, or not at all, in the order of execution.
 
     Args:
@@ -145,12 +147,19 @@ def faults_in(model: bytes, edition: Edition, cpu: str, where: str = "model") ->
         edition: whose kernels run.
         cpu: as boards name processors.
         where: what to call the file in an error.
+        effect: the only one that is asked for; any without it.
 
     Raises:
         BadModelFile: it is no .tflite file.
     """
     there = [fault for fault in all_faults() if fault.is_in(edition, cpu)]
-    return _once(_met(operators(read_contents(model, where)), there, where)) if there else ()
+    if effect is not None:
+        wanted = [fault for fault in there if fault.effect == effect]
+        # What says the same of another library decides whether it is said again.
+        told = {name for fault in wanted for name in fault.repeats}
+        there = [fault for fault in there if fault in wanted or fault.name in told]
+    found = _once(_met(operators(read_contents(model, where)), there, where)) if there else ()
+    return tuple(each for each in found if effect in (None, each.fault.effect))
 
 
 def faults_by_edition(model: bytes, editions: Iterable[Edition], cpu: str) -> dict[str, tuple[Finding, ...]]:

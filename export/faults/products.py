@@ -7,7 +7,7 @@ divides them in float32, the factor may be another one in its last bits, and so 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -162,8 +162,20 @@ def svdf_differs(operator: Operator) -> str:
 
 def _first_pair(row: str, operator: Operator, first: Tensor, second: Tensor, grids: Mapping[str, Grid]) -> str:
     """The first pair of codes that becomes another code, in words; empty if there is none."""
+    codes = (first.numpy().tobytes(), second.numpy().tobytes())
+    numbers = ((role, float(g.scale), int(g.zero_point), g.dtype) for role, g in grids.items())
+    return _first_pair_of(row, _activation(operator), codes, tuple(numbers))
+
+
+@lru_cache(maxsize=1024)  # many editions are asked of the same file, and of the one written again
+def _first_pair_of(
+    row: str, activation: str, codes: tuple[bytes, bytes], numbers: tuple[tuple[str, float, int, str], ...]
+) -> str:
+    """:func:`_first_pair` of what alone decides it: int64 codes, and scale, zero point and type by role."""
+    first, second = (torch.from_numpy(np.frombuffer(each, np.int64).copy()) for each in codes)
+    grids = {role: Grid(*_grid(scale, zero_point), dtype) for role, scale, zero_point, dtype in numbers}
     pairs = {"input": first[:, None], "other": second[None, :]}
-    single, double = _in_both(row, {"activation": _activation(operator)}, pairs, grids)
+    single, double = _in_both(row, {"activation": activation}, pairs, grids)
     wrong = (single != double).nonzero()
     if not len(wrong):
         return ""

@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 
 from export.graph.ir import Graph, Node
+from export.graph.parts import parts_of
 from qtorch.numbers.fixedpoint import Rounding
 from qtorch.numbers.functional import dequantize
 from qtorch.numbers.grid import Grid
 from qtorch.progress import steps
 
 __all__ = ["float_reference", "interpret", "interpret_sequence", "widened"]
+
+#: Elements of all activations of the runs that a part of a graph without states takes at once.
+_TOGETHER = 2**20
 
 
 @torch.no_grad()
@@ -70,6 +74,48 @@ def interpret_sequence(
         raise ValueError(f"sequences: expected a number that divides {runs} runs, got {sequences}")
     if not graph.states:
         return interpret(graph, inputs, rounding, every=every)
+    parts = parts_of(graph)
+    if every or len(parts) == 1:
+        return _run_by_run(graph, inputs, rounding, every=every, sequences=sequences)
+    known = dict(zip(graph.inputs, inputs, strict=True))
+    for part in parts:
+        given = tuple(known[name] for name in part.inputs)
+        if part.states:
+            known |= _run_by_run(part, given, rounding, every=False, sequences=sequences)
+        else:
+            known |= _some_at_once(part, given, rounding)
+    return {name: known[name] for name in graph.outputs}
+
+
+def _some_at_once(graph: Graph, inputs: tuple[np.ndarray, ...], rounding: Rounding) -> dict[str, np.ndarray]:
+    """:func:`interpret`, of as many runs at once as take little memory."""
+    runs, held = _runs(graph, inputs), sum(v.elements for v in graph.values.values() if v.data is None)
+    together = max(1, _TOGETHER // max(1, held))
+    rows = [len(array) // runs for array in inputs]
+    found = [
+        interpret(graph, tuple(a[at * n : (at + together) * n] for a, n in zip(inputs, rows, strict=True)), rounding)
+        for at in range(0, runs, together)
+    ]
+    return {name: np.concatenate([each[name] for each in found]) for name in graph.outputs}
+
+
+def _run_by_run(
+    graph: Graph, inputs: tuple[np.ndarray, ...], rounding: Rounding, *, every: bool, sequences: int
+) -> dict[str, np.ndarray]:
+    """See :func:`interpret_sequence`."""
+    # Tensors of one run are small: threads would wait for one another longer than they work.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _run_after_run(graph, inputs, rounding, every=every, sequences=sequences)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run_after_run(
+    graph: Graph, inputs: tuple[np.ndarray, ...], rounding: Rounding, *, every: bool, sequences: int
+) -> dict[str, np.ndarray]:
+    runs = _runs(graph, inputs)
     states = {state.value: np.concatenate([state.first] * sequences) for state in graph.states}
     steps_of = [_in_steps(array, sequences, runs // sequences) for array in inputs]
     parts: list[dict[str, np.ndarray]] = []
