@@ -11,6 +11,7 @@ import torch
 
 from export.bundle import proof
 from export.pipeline import main
+from qtorch.packed_state import unpacked
 from recipes.fuel_qat.data import FuelData
 from recipes.fuel_qat.model import FuelConsumption
 from tests.conftest import FUEL_CONFIG
@@ -58,7 +59,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def numbers(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Every tensor of a state dict, those in a module's extra state included."""
     found = {}
-    for name, value in state.items():
+    for name, entry in state.items():
+        value = unpacked(entry) if name.endswith("_extra_state") else entry
         for key, tensor in value.items() if isinstance(value, dict) else [("", value)]:
             if isinstance(tensor, torch.Tensor):
                 found[f"{name}.{key}"] = tensor
