@@ -161,3 +161,14 @@ def test_a_network_that_was_emptied_takes_it(choices: dict[str, Any]) -> None:
     other._apply(lambda tensor: torch.full_like(tensor, 3) if tensor.is_floating_point() else tensor)
     other.load_state_dict(state)
     assert torch.equal(other.eval()(X), qat.eval()(X))
+
+
+def test_parts_of_a_state_are_told_from_the_whole() -> None:
+    """As where another head is trained, and what fits is taken."""
+    state, other = quantized().state_dict(), qtorch.prepare(layers(1), X[:1])
+    parts = {name: each for name, each in state.items() if name.startswith("0.")}
+    with pytest.raises(BadCheckpoint, match="layers of a prepared one without its entry '_extra_state'"):
+        other.load_state_dict(parts, strict=False)
+    weights = {name: each for name, each in parts.items() if not name.endswith("_extra_state")}
+    other.load_state_dict(weights, strict=False)
+    assert torch.equal(other.get_parameter("0.weight"), state["0.weight"])

@@ -257,9 +257,9 @@ class QuantizedNetwork(CapturedNetwork):
         elif any(name.endswith(f".{EXTRA_STATE}") for name in mine):
             raise BadCheckpoint(
                 where="the state dict",
-                expected="the state of a float network, or of one that this version prepared",
-                got="one of an earlier version, which does not say how it is quantized",
-                remedy="train again, or load only what the float network has of it",
+                expected="the state of a float network, or of a prepared one as a whole",
+                got=f"layers of a prepared one without its entry {EXTRA_STATE!r}, which says how it is quantized",
+                remedy=f"load all of it; or, for its weights alone, leave out what ends in {EXTRA_STATE}",
             )
         elif mine:
             self._complete(state_dict, prefix, known)
