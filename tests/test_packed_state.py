@@ -7,11 +7,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import qtorch
+from export.graph.build import integer_graph
+from export.parity.outputs import network_codes
 from qtorch import Mode, QuantizationConfig
 from qtorch.errors import BadCheckpoint
 from qtorch.packed_state import packed, unpacked
@@ -172,3 +175,23 @@ def test_parts_of_a_state_are_told_from_the_whole() -> None:
     weights = {name: each for name, each in parts.items() if not name.endswith("_extra_state")}
     other.load_state_dict(weights, strict=False)
     assert torch.equal(other.get_parameter("0.weight"), state["0.weight"])
+
+
+class Elsewhere(nn.Module):
+    """Weights on another device than what is packed, which comes first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2, device="meta")
+
+    def get_extra_state(self) -> Tensor:
+        return packed(None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise InterruptedError(x.device.type)
+
+
+def test_the_network_s_own_side_of_parity_runs_where_its_weights_are() -> None:
+    network: Any = Elsewhere()
+    with pytest.raises(InterruptedError, match="meta"):
+        network_codes(network, integer_graph(quantized()), (np.zeros((2, 6, 6, 1), np.int8),))

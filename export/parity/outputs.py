@@ -332,7 +332,7 @@ def network_codes(network: fx.GraphModule, graph: Graph, codes: tuple[np.ndarray
     network is left in the mode in which it was.
     """
     parts = []
-    device = next((tensor.device for tensor in network.state_dict().values() if isinstance(tensor, torch.Tensor)), None)
+    device = next((tensor.device for tensor in (*network.parameters(), *network.buffers())), None)
     elements = sum(value.elements for value in graph.values.values() if value.data is None)
     chunk = min(_CHUNK, max(1, _ELEMENTS // elements))
     with torch.enable_grad(), evaluating(network), in_mode(network, Mode.QUANTIZED):

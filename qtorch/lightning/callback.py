@@ -43,7 +43,7 @@ from qtorch.network.calibration import (
 )
 from qtorch.network.described_ops import require_same_ops
 from qtorch.network.mode import Mode
-from qtorch.network.quantized_network import QuantizedNetwork, is_calibration
+from qtorch.network.quantized_network import EXTRA_STATE, QuantizedNetwork, is_calibration
 from qtorch.network.training_check import follow, outgrown, require_held, require_moved, snapshot
 from qtorch.packed_state import unpacked
 from qtorch.preparation.prepare import prepare
@@ -278,7 +278,7 @@ class QuantizationAwareTraining(pl.Callback):
         self._lap("float")
         network = network_of(pl_module)
         self.float_parameters = {
-            name: tensor.detach().clone() for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)
+            name: each.detach().clone() for name, each in network.state_dict().items() if not name.endswith(EXTRA_STATE)
         }
         self._measure(trainer, pl_module)
 
