@@ -176,8 +176,8 @@ _ARITHMETIC = (
     Mutant("qtorch/families/arithmetic.py", "return 15 if dtype", "return 20 if dtype", _rows("add or sub")),
     Mutant(
         "qtorch/network/quantizer.py",
-        '        self.smallest.copy_(state["smallest"])\n',
-        "",
+        ', ("smallest", self.smallest)):',
+        "):",
         selected("test_network_state", "scales_lower_bound"),
     ),
 )
@@ -278,8 +278,8 @@ _WRITER = (
     Mutant("export/c_language/text.py", 'and c != "\\\\"', "", selected("test_c_text")),
     Mutant(
         "export/c/requantization.py",
-        "accumulators.least[:, None] - 1, len",
-        "accumulators.least[:, None], len",
+        "accumulators.least[:, None] - 1, acc",
+        "accumulators.least[:, None], acc",
         _REQUANTIZATION,
     ),
     Mutant(
