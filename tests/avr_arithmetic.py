@@ -7,7 +7,16 @@ import numpy as np
 from export.c.kernels import kernel_text
 from firmware.emulation import MACHINES, Replay, replay
 
-__all__ = ["little", "on_an_uno"]
+__all__ = ["NUMBERS_OF_A_LEVEL", "little", "on_an_uno"]
+
+#: Statements that read what levels are made of (firmware/c/requantize_avr.h): 3, 4 and 3 bytes.
+NUMBERS_OF_A_LEVEL = """\
+  __uint24 moved, fraction;
+  uint32_t multiplier;
+  memcpy(&moved, in, 3);
+  memcpy(&multiplier, in + 3, 4);
+  memcpy(&fraction, in + 7, 3);
+"""
 
 
 def little(numbers: list[int], count: int) -> np.ndarray:

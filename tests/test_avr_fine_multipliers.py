@@ -16,7 +16,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import Accumulators
 from qtorch.row.row import Sample
-from tests.avr_arithmetic import little, on_an_uno
+from tests.avr_arithmetic import NUMBERS_OF_A_LEVEL, little, on_an_uno
 from tests.shared_programs import Case, failures
 from tests.table_kernels import by_table
 
@@ -112,13 +112,8 @@ def test_levels_change_where_the_last_bit_says() -> None:
         for plus in (0, -1, int(rng.integers(1 << int(rng.integers(1, 25))))):
             rows.append((moved, multiplier, (edge + plus) % (1 << 24)))
     levels = [min(_product(moved, multiplier) + fraction >> 24, 255) for moved, multiplier, fraction in rows]
-    body = """\
-  __uint24 moved, fraction;
-  uint32_t multiplier;
-  memcpy(&moved, in, 3);
-  memcpy(&multiplier, in + 3, 4);
-  memcpy(&fraction, in + 7, 3);
-  out[0] = (int8_t)q_level_of_40_avr(moved, multiplier, fraction);
+    body = f"""\
+{NUMBERS_OF_A_LEVEL}  out[0] = (int8_t)q_level_of_40_avr(moved, multiplier, fraction);
 """
     sums, multipliers, fractions = (np.array(column) for column in zip(*rows, strict=True))
     columns = [little(each.tolist(), count) for each, count in ((sums, 3), (multipliers, 4), (fractions, 3))]

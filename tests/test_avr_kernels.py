@@ -27,7 +27,7 @@ from qtorch.numbers.qparams import QParams
 from qtorch.ops import ROWS
 from qtorch.row.kernel_call import Accumulators
 from qtorch.row.row import Sample
-from tests.avr_arithmetic import little, on_an_uno
+from tests.avr_arithmetic import NUMBERS_OF_A_LEVEL, little, on_an_uno
 from tests.shared_programs import failures
 from tests.table_kernels import by_table
 
@@ -324,13 +324,8 @@ class TestArithmetic:
             for s, m, f in numbers
         ]
         inputs = np.concatenate([little(moved, 3), little(multiplier, 4), little(fraction, 3)], 1)
-        body = """\
-  __uint24 moved, fraction;
-  uint32_t multiplier;
-  memcpy(&moved, in, 3);
-  memcpy(&multiplier, in + 3, 4);
-  memcpy(&fraction, in + 7, 3);
-  out[0] = (int8_t)q_level_of_16_avr((uint16_t)moved, multiplier, fraction);
+        body = f"""\
+{NUMBERS_OF_A_LEVEL}  out[0] = (int8_t)q_level_of_16_avr((uint16_t)moved, multiplier, fraction);
   out[1] = (int8_t)q_level_of_24_avr(moved, (__uint24)multiplier, fraction);
   out[2] = (int8_t)q_level_of_32_avr(moved, multiplier, fraction);
 """
