@@ -24,7 +24,7 @@ ROOM = {"atmega328p": (900, 5_000), "cortex_m0": (8_000, 100_000)}
 AMPLE = (100_000, 200_000)
 
 #: What the linker or the replay says of a program that is larger than the machine.
-TOO_LARGE = ("is not within region", "will not fit in region", "overflowed by", "overwrites data")
+TOO_LARGE = ("size of array", "is not within region", "will not fit in region", "overflowed by", "overwrites data")
 
 #: Bytes before an input's codes.
 _BEFORE = 8

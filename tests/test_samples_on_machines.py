@@ -73,12 +73,19 @@ def test_layers_that_a_compiler_keeps_apart(op: str) -> None:
     assert failures("host", cases, "-O2 -fno-inline") == {}
 
 
+def _sample_bytes(case: Case) -> int:
+    _, inputs, outputs = case
+    return sum(each[:1].nbytes for each in (*inputs, *outputs))
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("level", _LEVELS)
 @pytest.mark.parametrize("machine", ["host", "atmega328p", *_MACHINES])
 def test_samples_of_all_rows_at_every_level(machine: str, level: str) -> None:
     cpu = MACHINES[machine].cpu
     cases = {f"{op} {label}": case for op in ROWS for label, case in written(op, cpu).items()}
+    # An int has 16 bits there, and larger samples more bytes than the program can count.
+    cases = {label: case for label, case in cases.items() if cpu != "avr" or _sample_bytes(case) < 2**14}
     assert len(cases) >= 500
     found = failures(machine, cases, level)
     beyond = {label for label, said in found.items() if said == "too large" and machine in _SMALL}
