@@ -36,8 +36,9 @@ def packed(state: Any, longest: Any = None) -> Tensor:
             device. Of the same dtypes and shapes, ``N`` is the same whatever the tensors hold.
         longest: another one that takes more room, or as much, which ``N`` is to have.
     """
-    size = max(len(_DIGITS * b"0" + _json(each)) for each in (state, longest))
-    body = _json(state).ljust(-(-size // _STEP) * _STEP - _DIGITS)
+    text = _json(state)
+    size = _DIGITS + max(len(text), len(_json(longest)))
+    body = text.ljust(-(-size // _STEP) * _STEP - _DIGITS)
     characters = f"{zlib.crc32(body):0{_DIGITS}x}".encode() + body
     return torch.frombuffer(bytearray(characters), dtype=torch.uint8).to(torch.int16)
 

@@ -17,12 +17,11 @@ from qtorch.lightning.callback import QuantizationAwareTraining
 from qtorch.lightning.checkpointing.changed_options import written
 from qtorch.lightning.checkpointing.description import UntrustedName, build, load_plain
 from qtorch.lightning.checkpointing.entry import FORMAT, KEY
+from qtorch.lightning.networks import described_in
 from qtorch.lightning.phases import EXACT_AFTER
 from qtorch.lightning.steps.attached import Progress
 from qtorch.network.described_ops import require_rows
 from qtorch.network.known_answer import require_known_answer
-from qtorch.network.quantized_network import EXTRA_STATE
-from qtorch.packed_state import unpacked
 
 __all__ = ["Run", "adopt_options", "load_run", "read_checkpoint", "require_resumable"]
 
@@ -153,7 +152,7 @@ def adopt_options(checkpoint: Mapping[str, Any], config: Any, asked: Mapping[str
         BadConfiguration: an option that was given is another; names it and both values.
     """
     state: Any = checkpoint.get("state_dict")
-    description = unpacked(state.get(f"net.{EXTRA_STATE}")) if isinstance(state, dict) else None
+    description = described_in(state) if isinstance(state, dict) else None
     options = description.get("config") if isinstance(description, dict) else None
     if isinstance(options, dict):
         _adopt("qat", options, config["qat"], asked.get("qat") or {}, where)
@@ -217,7 +216,7 @@ def require_resumable(path: Path, module: pl.LightningModule, qat: QuantizationA
 
 def _require_answer(path: Path, checkpoint: Mapping[str, Any], network: Any) -> None:
     """Ask for the checkpoint's own answer where its state, as one that an average was put in, has none to be asked."""
-    described, state = checkpoint.get(KEY), unpacked(checkpoint["state_dict"].get(f"net.{EXTRA_STATE}"))
+    described, state = checkpoint.get(KEY), described_in(checkpoint["state_dict"])
     asked = isinstance(state, dict) and state.get("answer") is not None
     if not asked and isinstance(described, dict):
         require_known_answer(network, described.get("answer"), str(path))
@@ -226,7 +225,7 @@ def _require_answer(path: Path, checkpoint: Mapping[str, Any], network: Any) -> 
 def _load_weights(
     path: Path, checkpoint: Mapping[str, Any], module: pl.LightningModule, qat: QuantizationAwareTraining
 ) -> None:
-    require_rows(unpacked(checkpoint["state_dict"].get(f"net.{EXTRA_STATE}")), str(path))
+    require_rows(described_in(checkpoint["state_dict"]), str(path))
     qat.setup(None, module, "test")  # type: ignore[arg-type]
     try:
         module.load_state_dict(checkpoint["state_dict"])

@@ -23,8 +23,10 @@ from qtorch.packed_state import unpacked
 from qtorch.preparation.prepare import prepare
 
 __all__ = [
+    "DESCRIPTION",
     "INSTANTIATOR",
     "adopting",
+    "described_in",
     "example_of",
     "inputs_of",
     "instantiate",
@@ -34,6 +36,9 @@ __all__ = [
     "require_still_prepared",
     "require_whole_networks",
 ]
+
+#: The entry of a module's state that says what its network is.
+DESCRIPTION = f"net.{EXTRA_STATE}"
 
 _SHARDING = (DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy)
 
@@ -111,12 +116,17 @@ if isinstance(_allowed, set):
     _allowed.add(INSTANTIATOR)
 
 
+def described_in(state_dict: Mapping[str, Any], prefix: str = "") -> Any:
+    """What a module's state says of its prepared network; ``None`` where it has none, or it was a float one."""
+    return unpacked(state_dict.get(f"{prefix}{DESCRIPTION}"))
+
+
 def _adopt_all(module: Any, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
     _adopt(module, state_dict, prefix, frozenset())
 
 
 def _adopt(module: Any, state_dict: dict[str, Any], prefix: str, chosen: frozenset[str]) -> None:
-    described, network = unpacked(state_dict.get(f"{prefix}net.{EXTRA_STATE}")), module.net
+    described, network = described_in(state_dict, prefix), module.net
     if not isinstance(described, dict) or not isinstance(described.get("config"), dict):
         return
     require_rows(described, "the checkpoint")

@@ -11,10 +11,9 @@ from qtorch.lightning.averaging import saved_network
 from qtorch.lightning.checkpointing.changed_options import run_options
 from qtorch.lightning.checkpointing.description import describe
 from qtorch.lightning.checkpointing.randomness import random_state, restore_random_state
-from qtorch.lightning.networks import INSTANTIATOR, network_of
+from qtorch.lightning.networks import DESCRIPTION, INSTANTIATOR, described_in, network_of
 from qtorch.network.known_answer import known_answer
-from qtorch.network.quantized_network import EXTRA_STATE
-from qtorch.packed_state import packed, unpacked
+from qtorch.packed_state import packed
 
 __all__ = ["FORMAT", "KEY", "draw_on", "put_entry", "task_of"]
 
@@ -49,10 +48,10 @@ def put_entry(
     data: Any = getattr(trainer, "datamodule", None)
     network: Any = saved_network(trainer, network_of(pl_module))
     answer = known_answer(network, network.origin.samples)
-    description = unpacked(checkpoint["state_dict"].get(f"net.{EXTRA_STATE}"))
+    description = described_in(checkpoint["state_dict"])
     if isinstance(description, dict):
         # Whoever loads the state alone is asked too.
-        checkpoint["state_dict"][f"net.{EXTRA_STATE}"] = packed({**description, "answer": answer})
+        checkpoint["state_dict"][DESCRIPTION] = packed({**description, "answer": answer})
     checkpoint[KEY] = {
         "format": FORMAT,
         "task": task_of(pl_module),
